@@ -120,9 +120,7 @@ class LimitExceeded(CallerError):
         unit = f" {unit}" if unit else ""
         hint = f" ({hint})" if hint else ""
         super().__init__(
-            f"{what or param} is {value:g}{unit}; the limit is {limit:g}{unit}{hint}"
-            if isinstance(value, float) or isinstance(limit, float)
-            else f"{what or param} is {value}{unit}; the limit is {limit}{unit}{hint}",
+            f"{what or param} is {value}{unit}; the limit is {limit}{unit}{hint}",
             param=param,
             code=code,
             details={"limit": limit, "value": value},

@@ -1,4 +1,4 @@
-"""What the model is shown: one picture (`View`) or one sampled clip (`Clip`), each remembering the caller's own space."""
+"""What the model is shown: a picture (`View`) or a sampled clip (`Clip`), each remembering the caller's own space."""
 
 from dataclasses import dataclass
 

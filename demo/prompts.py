@@ -1,0 +1,126 @@
+"""What the model is asked and how it answers, task by task: one prompt builder and one answer writer each.
+
+Kept here until `server/tasks` owns the prompts; the strings must then be the same to the letter, because a model this
+small knows only what it was trained on. The wording is Qwen2.5-VL's own wherever it published one. Answers are plain
+JSON as `json.dumps` writes it (no fence), which is also what vLLM's grammar allows with whitespace disabled, so that
+an answer is the same whether or not it is constrained.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+SYSTEM = "You are a helpful assistant."
+CAPTION = "Describe this image."
+CAPTION_VIDEO = "Describe this video."
+EVENTS = (
+    "Localize a series of activity events in the video, output the start and end timestamp for each event, and "
+    "describe each event with sentences. Provide the result in json format with 'mm:ss.ff' format for time depiction."
+)
+PAGE = "QwenVL HTML"
+
+
+def each(names: Sequence[str]) -> str:
+    """Names as a clause that asks for every instance; Qwen's guide says "each", never "all".
+
+    >>> each(["circle", "red star", "cross"])
+    'each circle, each red star and each cross'
+    """
+    words = [f"each {name}" for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def detect(labels: Sequence[str], sub_labels: Sequence[str] = ()) -> str:
+    """
+    >>> detect(["circle"])
+    'Outline the position of each circle and output all the coordinates in JSON format.'
+    """
+    if not sub_labels:
+        return f"Outline the position of {each(labels)} and output all the coordinates in JSON format."
+    others = "".join(f' or "{name}"' for name in sub_labels[1:])
+    shape = f'{{"bbox_2d": [x1, y1, x2, y2], "label": "{labels[0]}", "sub_label": "{sub_labels[0]}"'
+    remark = f" # {others[1:]}" if others else ""
+    return (
+        f"Detect {each(labels)} in the image and return their locations in the form of coordinates. "
+        f"The format of output should be like {shape}{remark}}}."
+    )
+
+
+def point(labels: Sequence[str]) -> str:
+    """
+    >>> point(["star"])
+    'Point to each star in the image, output the coordinates in JSON format like {"point_2d": [x, y], "label": "star"}.'
+    """
+    return (
+        f"Point to {each(labels)} in the image, output the coordinates in JSON format "
+        f'like {{"point_2d": [x, y], "label": "{labels[0]}"}}.'
+    )
+
+
+def count(label: str) -> str:
+    """
+    >>> count("red star")
+    'How many instances of red star are there in the image?'
+    """
+    return f"How many instances of {label} are there in the image?"
+
+
+def ground(phrase: str) -> str:
+    """
+    >>> ground("the largest red star")
+    'Locate the largest red star, output its bbox coordinates using JSON format.'
+    """
+    return f"Locate {phrase}, output its bbox coordinates using JSON format."
+
+
+def moment(query: str) -> str:
+    """
+    >>> moment("a red star moves")[:34]
+    "Give the query: 'a red star moves'"
+    """
+    return (
+        f"Give the query: '{query}', when does the described content occur in the video? Use 'mm:ss.ff' as time format."
+    )
+
+
+def extract(fields: Iterable[str]) -> str:
+    """
+    >>> extract(["total"])
+    'Extract the key-value information in the format:{"total": ""}'
+    """
+    return f"Extract the key-value information in the format:{json.dumps(dict.fromkeys(fields, ''))}"
+
+
+def answer(value: Any) -> str:
+    """JSON on one line, as the model writes it.
+
+    >>> answer([{"bbox_2d": [1, 2, 3, 4], "label": "star"}])
+    '[{"bbox_2d": [1, 2, 3, 4], "label": "star"}]'
+    """
+    return json.dumps(value, ensure_ascii=False)
+
+
+def count_answer(number: int, label: str) -> str:
+    """
+    >>> count_answer(2, "red star")
+    'There are 2 instances of red star in the image.'
+    """
+    return f"There are {number} instances of {label} in the image."
+
+
+def clock(time_s: float) -> str:
+    """Seconds as the published prompt's mm:ss.ff, ff in hundredths.
+
+    >>> clock(92.4)
+    '01:32.40'
+    """
+    hundredths = round(time_s * 100)
+    return f"{hundredths // 6000:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
+
+
+def moment_answer(start_s: float, end_s: float) -> str:
+    """
+    >>> moment_answer(1, 2.5)
+    'The event happens in 00:01.00 - 00:02.50.'
+    """
+    return f"The event happens in {clock(start_s)} - {clock(end_s)}."

@@ -1,9 +1,9 @@
 """What the model is asked and how it answers, task by task: one prompt builder and one answer writer each.
 
 Kept here until `server/tasks` owns the prompts; the strings must then be the same to the letter, because a model this
-small knows only what it was trained on. The wording is Qwen2.5-VL's own wherever it published one. Answers are plain
-JSON as `json.dumps` writes it (no fence), which is also what vLLM's grammar allows with whitespace disabled, so that
-an answer is the same whether or not it is constrained.
+small knows only what it was trained on. The wording is Qwen2.5-VL's own wherever it published one. Answers are JSON
+without fence or blanks, which is all that vLLM's grammar allows with whitespace disabled: an answer is the same whether
+or not it is constrained.
 """
 
 import json
@@ -92,12 +92,12 @@ def extract(fields: Iterable[str]) -> str:
 
 
 def answer(value: Any) -> str:
-    """JSON on one line, as the model writes it.
+    """JSON on one line without blanks, as the model writes it.
 
     >>> answer([{"bbox_2d": [1, 2, 3, 4], "label": "star"}])
-    '[{"bbox_2d": [1, 2, 3, 4], "label": "star"}]'
+    '[{"bbox_2d":[1,2,3,4],"label":"star"}]'
     """
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def count_answer(number: int, label: str) -> str:

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     """Keys that callers may present as `Authorization: Bearer KEY`; repeat for several. None given: anyone may call."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    access_log: bool = True
+    """Write one line a request to stderr: method, path, status, duration, request id, caller."""
 
     # -- the engine -------------------------------------------------------------------------------------------------
     engine_url: list[str] = []

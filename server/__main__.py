@@ -1,0 +1,76 @@
+"""python -m server: the only place that reads the environment and arguments."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+
+from server.app import create_app
+from server.engines.pool import Pool
+from server.http import protocol_class
+from server.settings import ENV_PREFIX, Settings, unknown_variables
+
+USAGE_ERROR = 2
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Flags over environment over defaults; exits with a sentence for what cannot be."""
+    unknown = unknown_variables(os.environ)
+    if unknown:
+        sys.exit(f"{', '.join(unknown)}: no such setting; python -m server --help lists them all")
+    try:
+        return Settings(
+            _cli_parse_args=list(arguments),
+            _cli_prog_name="python -m server",
+            _cli_kebab_case="all",
+            _cli_implicit_flags=True,
+            _cli_hide_none_type=True,
+            _cli_avoid_json=True,
+        )
+    except ValidationError as exc:
+        for error in exc.errors():
+            name = ".".join(str(step) for step in error["loc"])
+            flag = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()})"
+            print(f"{flag}: {error['msg']}, got {error['input']!r}", file=sys.stderr)  # noqa: T201
+        sys.exit(USAGE_ERROR)
+
+
+async def serve(settings: Settings) -> int:
+    """Listen until told to stop; the exit status."""
+    app = create_app(settings, settings.engine_url)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=protocol_class(settings),
+        ws="none",
+        loop="none",
+        lifespan="on",
+        access_log=False,
+        log_level=settings.log_level,
+        server_header=False,
+        date_header=False,
+    )
+    server = uvicorn.Server(config)
+    await server.serve()
+    return 0 if server.started else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the settings, serve, and say how it ended."""
+    settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    with contextlib.suppress(KeyboardInterrupt):
+        return uvloop.run(serve(settings))
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

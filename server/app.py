@@ -1,0 +1,94 @@
+"""create_app: wires the parts; nothing else does."""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from server import __version__
+from server.admission import Admission
+from server.auth import Auth
+from server.chat import Chat
+from server.engines.pool import Pool
+from server.errors import (
+    GatewayError,
+    InternalError,
+    InvalidValue,
+    MethodNotAllowed,
+    MissingField,
+    NotFound,
+)
+from server.media import MediaLoader
+from server.middleware import Edge
+from server.routes import keyed_routes, open_routes
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
+    """The ASGI app. `engine_urls` are the engines to ask; they need not be up yet."""
+    auth = Auth(key.get_secret_value() for key in settings.api_key)
+    pool = Pool(settings)
+    media = MediaLoader(settings)
+
+    @asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        await media.start()
+        await pool.start(engine_urls)
+        try:
+            yield
+        finally:
+            await pool.close()
+            await media.close()
+
+    api = FastAPI(title="Qwen2.5-VL server", version=__version__, lifespan=lifespan, telemetry={"tracing": False, "metrics": False, "logs": False})
+    api.state.auth = auth
+    api.state.pool = pool
+    api.state.settings = settings
+    api.include_router(open_routes)
+    api.include_router(keyed_routes)
+    api.add_exception_handler(GatewayError, _gateway_error)
+    api.add_exception_handler(RequestValidationError, _validation_error)
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _unforeseen)
+    chat = Chat(settings, pool, media, auth, Admission(settings.max_in_flight))
+    return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
+
+
+async def _gateway_error(_: Request, failure: Exception) -> JSONResponse:
+    assert isinstance(failure, GatewayError)
+    return JSONResponse(failure.body(), failure.status, failure.headers)
+
+
+async def _validation_error(request: Request, failure: Exception) -> JSONResponse:
+    """The first thing that pydantic found, with the field's path as `param`."""
+    assert isinstance(failure, RequestValidationError)
+    first: dict[str, Any] = dict(failure.errors()[0])
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"][1:]).lstrip(".")
+    kind = MissingField if first["type"] == "missing" else InvalidValue
+    return await _gateway_error(request, kind(f"{path or 'body'}: {first['msg']}", param=path or None))
+
+
+async def _http_error(request: Request, failure: Exception) -> JSONResponse:
+    assert isinstance(failure, HTTPException)
+    path = request.url.path[:200]
+    if failure.status_code == 405:
+        error: GatewayError = MethodNotAllowed(
+            f"{path} does not take {request.method}", headers=dict(failure.headers or {})
+        )
+    elif failure.status_code == 404:
+        error = NotFound(f"there is nothing at {path}")
+    else:
+        error = InvalidValue(str(failure.detail))
+    return await _gateway_error(request, error)
+
+
+async def _unforeseen(request: Request, failure: Exception) -> JSONResponse:
+    log.error("request %s failed", request.scope["exchange"].id.decode(), exc_info=failure)
+    return await _gateway_error(request, InternalError("the server made a mistake; its log has the request id"))

@@ -1,0 +1,54 @@
+"""Engines answer; the gateway only asks. To add one: a file here that gives an `Engine`, and a line in `ENGINES`.
+
+Engines never import media or tasks: what reaches them is OpenAI's JSON with `data:` URIs, and what they give back is
+bytes.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from server.engines.vllm import VllmEngine
+from server.engines.wire import Answer
+from server.settings import Settings
+
+
+class Engine(Protocol):
+    """One place that runs a model."""
+
+    url: str
+    models: list[dict[str, Any]]
+    """What its /v1/models lists, as it stands; empty until it has been reached once."""
+    in_flight: int
+    """Requests of ours that it has not finished."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may go to it: it answers, and when it has work it makes steps."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready, in words; "" when it is."""
+
+    async def ask(self, method: str, path: str, body: bytes, headers: Iterable[tuple[str, str]]) -> Answer:
+        """Send one request. Raises EngineUnavailable, EngineFailed, EngineTimeout or Overloaded."""
+
+    async def start(self) -> None:
+        """Begin to watch its health."""
+
+    async def close(self) -> None:
+        """Stop watching; cut every connection."""
+
+
+ENGINES: dict[str, Callable[[str, Settings], Engine]] = {
+    "http": VllmEngine,
+    "unix": VllmEngine,
+}
+"""URL scheme -> what opens it."""
+
+
+def open_engine(url: str, settings: Settings) -> Engine:
+    """The engine at `url`. Raises ValueError naming the schemes there are: a wrong URL is the operator's mistake."""
+    scheme = url.partition(":")[0]
+    if scheme not in ENGINES:
+        raise ValueError(f"engine_url {url!r}: the scheme must be one of {', '.join(ENGINES)}")
+    return ENGINES[scheme](url, settings)

@@ -1,0 +1,174 @@
+"""The edge of the app: gives each request an id, sends the hot paths past the framework, limits bodies, writes the
+access line. Pure ASGI, because Starlette's BaseHTTPMiddleware hides a client's leaving and costs 57 us a chunk.
+"""
+
+import asyncio
+import itertools
+import os
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import orjson
+
+from server import metrics
+from server.asgi import Message, Receive, Scope, Send
+from server.errors import BodyTooLarge, GatewayError
+
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+CLIENT_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")  # of a caller's own x-request-id; anything else is replaced
+LEFT = 499  # nginx's code for a client that closed first; only ever seen in logs and metrics
+
+
+class Exchange:
+    """One request and what became of it."""
+
+    __slots__ = ("caller", "first_byte_s", "headers", "id", "method", "path", "route", "started_s", "status")
+
+    def __init__(self, request_id: bytes, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        self.id = request_id
+        self.method = method
+        self.path = path
+        self.route = "other"
+        """The path as a metric label: one of ours, never what a caller made up."""
+        self.headers = headers
+        self.started_s = time.perf_counter()
+        self.first_byte_s = 0.0
+        self.status = 0
+        self.caller = "-"
+
+
+class HotPath(Protocol):
+    """Serves some paths without the framework."""
+
+    def serves(self, path: str) -> bool:
+        """Whether `path` is one of its own."""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        """Answer; never raises GatewayError."""
+
+
+class AccessLog:
+    """One line a request, written in batches: a write for each would cost as much as parsing its JSON."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._lines: list[str] = []
+
+    def add(self, exchange: Exchange, duration_s: float) -> None:
+        """Note a finished request."""
+        if not self._enabled:
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_later(0.25, self.flush)
+        self._lines.append(
+            f"{exchange.method} {exchange.path} {exchange.status} {duration_s * 1000:.1f}ms "
+            f"id={exchange.id.decode()} caller={exchange.caller}\n"
+        )
+
+    def flush(self) -> None:
+        """Write what is noted."""
+        lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.write("".join(lines))
+            sys.stderr.flush()
+
+
+class Edge:
+    """The outermost ASGI app."""
+
+    def __init__(self, api: ASGIApp, hot: HotPath, *, max_body_bytes: int, access_log: bool) -> None:
+        self._api = api
+        self._hot = hot
+        self._max_body_bytes = max_body_bytes
+        self._access_log = AccessLog(access_log)
+        self._id_prefix = os.urandom(6).hex()
+        self._ids = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._api(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"")
+        if not CLIENT_ID.fullmatch(request_id):
+            request_id = b"%s-%x" % (self._id_prefix.encode(), next(self._ids))
+        exchange = Exchange(request_id, scope["method"], scope["path"], headers)
+        scope["exchange"] = exchange
+        metrics.IN_FLIGHT.inc()
+        try:
+            if self._hot.serves(exchange.path):
+                await self._hot.serve(scope, receive, send, exchange)
+            else:
+                await self._serve_api(scope, receive, send, exchange)
+        finally:
+            self._finish(exchange)
+
+    async def _serve_api(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        try:
+            check_length(exchange.headers, self._max_body_bytes)
+        except BodyTooLarge as failure:
+            await send_error(send, exchange, failure)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise body_too_large(received, self._max_body_bytes)
+            return message
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                exchange.first_byte_s = time.perf_counter()
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", exchange.id)]
+            await send(message)
+
+        try:
+            await self._api(scope, limited, noted)
+        except GatewayError as failure:  # of `limited`, where the framework did not answer it
+            if not exchange.status:
+                await send_error(send, exchange, failure)
+
+    def _finish(self, exchange: Exchange) -> None:
+        duration_s = time.perf_counter() - exchange.started_s
+        metrics.IN_FLIGHT.dec()
+        metrics.requests(exchange.route, exchange.status or LEFT).inc()
+        metrics.duration_s(exchange.route).observe(duration_s)
+        if exchange.first_byte_s:
+            metrics.first_byte_s(exchange.route).observe(exchange.first_byte_s - exchange.started_s)
+        self._access_log.add(exchange, duration_s)
+
+
+def body_too_large(value: int, limit: int) -> BodyTooLarge:
+    """The one error for a body beyond its limit."""
+    return BodyTooLarge("body", value=value, limit=limit, unit="bytes", what="the request's body")
+
+
+def check_length(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:
+    """Refuse a body by what its head declares, before a byte of it is read."""
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise body_too_large(int(declared), limit_bytes)
+
+
+async def send_error(send: Send, exchange: Exchange, failure: GatewayError) -> None:
+    """Answer with OpenAI's error object."""
+    body = orjson.dumps(failure.body())
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", exchange.id),
+        *((name.encode(), value.encode()) for name, value in failure.headers.items()),
+    ]
+    if isinstance(failure, BodyTooLarge):
+        headers.append((b"connection", b"close"))  # the rest of the body will not be read
+    exchange.status = failure.status
+    exchange.first_byte_s = time.perf_counter()
+    await send({"type": "http.response.start", "status": failure.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,98 @@
+"""What an engine answers, turned into what OpenAI's clients expect: error objects, and answers without stray nulls."""
+
+import re
+from typing import Any
+
+import orjson
+
+from server.errors import (
+    EngineFailed,
+    GatewayError,
+    InvalidValue,
+    ModelNotFound,
+    NotFound,
+    Overloaded,
+)
+
+CONTEXT_LENGTH = re.compile(
+    r"maximum context length|longer than the maximum model length|max_model_len|Prompt length of"
+)
+CALLERS_FAULT = re.compile(
+    r"data URI|base64|cannot identify image|decompression bomb|image file is truncated|Unsupported file|"
+    r"is not a multimodal model|tool choice|structured output|grammar|schema|regex",
+    re.IGNORECASE,
+)
+"""Words in vLLM's 500 and 501 answers that are the caller's fault (`facts`: engine 4.2)."""
+
+KEEP_NULL = frozenset({"content", "refusal", "logprobs", "finish_reason", "error", "param", "code"})
+"""OpenAI's schema has these as null; every other null of vLLM's is a field that OpenAI leaves out."""
+
+
+def engine_error(status: int, raw: bytes) -> GatewayError:
+    """The failure that an engine's answer with `status` and body `raw` means for the caller.
+
+    >>> engine_error(500, b'{"error": {"message": "image file is truncated (3 bytes)"}}').status
+    400
+    >>> engine_error(500, b'oops').status
+    502
+    """
+    error = _error_object(raw)
+    message = str(error.get("message") or f"the engine answered {status}")
+    param = error.get("param") if isinstance(error.get("param"), str) else None
+    if status == 404:
+        return ModelNotFound(message, param="model") if "model" in message else NotFound(message, param=param)
+    if status in (400, 413, 422):
+        if CONTEXT_LENGTH.search(message):
+            return InvalidValue(message, param=param or "messages", code="context_length_exceeded")
+        return InvalidValue(message, param=param)
+    if status in (429, 503):
+        return Overloaded(f"the engine is full: {message}", headers={"retry-after": "2"})
+    if status in (500, 501) and CALLERS_FAULT.search(message):
+        return InvalidValue(message, param=param)
+    return EngineFailed(f"the engine failed with status {status}: {message[:500]}")
+
+
+def _error_object(raw: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def first_event_error(data: bytes) -> GatewayError | None:
+    """The failure that vLLM reports inside a 200 stream, if its first event is one.
+
+    >>> first_event_error(b'data: {"error": {"message": "bad grammar", "code": 400}}\\n\\n').status
+    400
+    >>> first_event_error(b'data: {"id": "chatcmpl-1"}\\n\\n')
+    """
+    if not data.startswith((b'data: {"error"', b'data: {"object":"error"', b"event: error", b"event: response.failed")):
+        return None
+    payload = data.partition(b"data: ")[2].partition(b"\n\n")[0]
+    error = _error_object(payload)
+    code = error.get("code")
+    return engine_error(code if isinstance(code, int) else 500, payload)
+
+
+def error_event(failure: GatewayError) -> bytes:
+    """A failure after the first byte: one event that the OpenAI SDK raises, then the end of the stream.
+
+    >>> error_event(EngineFailed("gone")).endswith(b"data: [DONE]\\n\\n")
+    True
+    """
+    return b"data: " + orjson.dumps(failure.body()) + b"\n\ndata: [DONE]\n\n"
+
+
+def tidy(value: Any) -> Any:
+    """An answer without the nulls that OpenAI's schema does not have.
+
+    >>> tidy({"content": None, "function_call": None, "usage": {"total_tokens": 3, "prompt_tokens_details": None}})
+    {'content': None, 'usage': {'total_tokens': 3}}
+    """
+    if isinstance(value, dict):
+        return {key: tidy(item) for key, item in value.items() if item is not None or key in KEEP_NULL}
+    if isinstance(value, list):
+        return [tidy(item) for item in value]
+    return value

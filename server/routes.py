@@ -1,0 +1,96 @@
+"""HTTP in, HTTP out, for everything that is not the hot path: health, metrics, models.
+
+Adding a task never edits this file.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from server import metrics
+from server.auth import Auth
+from server.engines.pool import Pool
+from server.errors import EngineUnavailable, ModelNotFound
+from server.middleware import Exchange
+
+
+def exchange_of(request: Request) -> Exchange:
+    """The request's `Exchange`, set by `middleware.Edge`."""
+    exchange: Exchange = request.scope["exchange"]
+    exchange.route = getattr(request.scope.get("route"), "path", "other")
+    return exchange
+
+
+def pool_of(request: Request) -> Pool:
+    """The engines."""
+    pool: Pool = request.app.state.pool
+    return pool
+
+
+def caller_of(request: Request, exchange: Annotated[Exchange, Depends(exchange_of)]) -> str:
+    """The caller's name. Raises AuthenticationFailed."""
+    auth: Auth = request.app.state.auth
+    exchange.caller = auth.caller(exchange.headers)
+    return exchange.caller
+
+
+Engines = Annotated[Pool, Depends(pool_of)]
+Caller = Annotated[str, Depends(caller_of)]
+
+open_routes = APIRouter(dependencies=[Depends(exchange_of)])
+"""Paths that a load balancer or Prometheus asks for, without a key."""
+keyed_routes = APIRouter(dependencies=[Depends(caller_of)])
+
+
+@open_routes.get("/healthz", tags=["operations"])
+async def healthz() -> dict[str, str]:
+    """This process answers. Says nothing of engines."""
+    return {"status": "ok"}
+
+
+@open_routes.get("/readyz", tags=["operations"])
+async def readyz(pool: Engines) -> dict[str, Any]:
+    """An engine takes requests: it answers, and when it has work it makes steps. 503 otherwise, with the reasons."""
+    engines = [
+        {"engine": place, "ready": engine.ready, "reason": engine.reason or None, "in_flight": engine.in_flight}
+        for place, engine in enumerate(pool.engines)
+    ]
+    if not pool.ready:
+        reasons = "; ".join(str(engine["reason"]) for engine in engines)
+        raise EngineUnavailable(
+            f"no engine is ready: {reasons or 'none is set up'}",
+            headers={"retry-after": "5"},
+            details={"engines": engines},
+        )
+    return {"status": "ready", "engines": engines}
+
+
+@open_routes.get("/metrics", tags=["operations"])
+async def prometheus(pool: Engines) -> Response:
+    """Counters and histograms in Prometheus' text format."""
+    for engine in pool.engines:
+        metrics.ENGINE_READY.labels(engine.url).set(engine.ready)
+    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@keyed_routes.get("/v1/models", tags=["models"])
+async def models(pool: Engines) -> dict[str, Any]:
+    """The models that can be asked, aliases included."""
+    return {"object": "list", "data": [_card(card) for card in pool.models()]}
+
+
+@keyed_routes.get("/v1/models/{model:path}", tags=["models"])
+async def model(model: str, pool: Engines) -> dict[str, Any]:
+    """One model."""
+    cards = {card["id"]: card for card in pool.models()}
+    if model not in cards:
+        pool.resolve(model)  # raises the same error as a chat request
+        raise ModelNotFound(f"the model {model!r} is not served here", param="model")
+    return _card(cards[model])
+
+
+def _card(card: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's four fields, and what vLLM knows beyond them that is of use."""
+    kept = ("id", "object", "created", "owned_by", "root", "parent", "max_model_len")
+    return {name: card[name] for name in kept if card.get(name) is not None}

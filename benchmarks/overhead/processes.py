@@ -1,0 +1,97 @@
+"""Starting the mock and the gateways, each on its core, waiting until they answer, and taking them down."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.overhead import cpu
+from benchmarks.overhead.load import Load, Target
+
+START_S = 180
+"""Longest wait for a gateway's first answer; LiteLLM takes most of a minute on a busy core."""
+
+
+class DidNotStart(Exception):
+    """A process ended or stayed silent; the message holds the end of its log."""
+
+
+class Running:
+    """A process of ours on one core, its output in a file."""
+
+    def __init__(self, name: str, command: list[str], core: int, log: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **environment},
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )
+        self.pid = self._process.pid
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def failure(self) -> DidNotStart:
+        tail = self.log.read_text(errors="replace")[-1500:]
+        return DidNotStart(f"{self.name} did not start (exit {self._process.poll()}):\n{tail}")
+
+    def stop(self) -> None:
+        """TERM, then KILL to its whole session."""
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def start_mock(core: int, folder: Path, *flags: str) -> tuple[Running, str]:
+    """The mock engine and its base URL."""
+    command = [sys.executable, "-m", "benchmarks.overhead.mock", "--keep-requests", "0", *flags]
+    mock = Running("mock", command, core, folder / "mock.log", {})
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s and not mock.ended():
+        said = re.search(r"listening on (\S+)", mock.log.read_text())
+        if said:
+            return mock, said[1]
+        time.sleep(0.05)
+    raise mock.failure()
+
+
+async def answers(target: Target, running: Running, body: dict[str, object]) -> None:
+    """Wait until a request through `target` succeeds. Raises DidNotStart."""
+    deadline_s = time.monotonic() + START_S
+    while time.monotonic() < deadline_s and not running.ended():
+        tally = await Load(target, body, lambda: 0.0).run(1, warm_s=0, measure_s=0.3)
+        if tally.requests:
+            return
+        await asyncio.sleep(0.2)
+    raise running.failure()
+
+
+async def settled(running: Running, limit_s: float = 15) -> None:
+    """Wait until the process has nothing left to do from the load before: under 5% of a core."""
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        before_s = cpu.cpu_s(running.pid)
+        await asyncio.sleep(0.2)
+        if cpu.cpu_s(running.pid) - before_s < 0.01:
+            return

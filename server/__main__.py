@@ -1,19 +1,17 @@
 """python -m server: the only place that reads the environment and arguments."""
 
-import asyncio
 import contextlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from urllib.parse import quote
 
 import uvicorn
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import CliApp
 
 from server.app import create_app
-from server.engines.pool import Pool
 from server.http import protocol_class
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 
@@ -26,14 +24,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     if unknown:
         sys.exit(f"{', '.join(unknown)}: no such setting; python -m server --help lists them all")
     try:
-        return Settings(
-            _cli_parse_args=list(arguments),
-            _cli_prog_name="python -m server",
-            _cli_kebab_case="all",
-            _cli_implicit_flags=True,
-            _cli_hide_none_type=True,
-            _cli_avoid_json=True,
-        )
+        return CliApp.run(Settings, cli_args=list(arguments))
     except ValidationError as exc:
         for error in exc.errors():
             name = ".".join(str(step) for step in error["loc"])

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from server import __version__
@@ -30,6 +31,8 @@ from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # `metrics` counts; once is enough
+
 
 def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
     """The ASGI app. `engine_urls` are the engines to ask; they need not be up yet."""
@@ -47,7 +50,7 @@ def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
             await pool.close()
             await media.close()
 
-    api = FastAPI(title="Qwen2.5-VL server", version=__version__, lifespan=lifespan, telemetry={"tracing": False, "metrics": False, "logs": False})
+    api = FastAPI(title="Qwen2.5-VL server", version=__version__, lifespan=lifespan, telemetry=NO_TELEMETRY)
     api.state.auth = auth
     api.state.pool = pool
     api.state.settings = settings

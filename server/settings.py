@@ -6,11 +6,22 @@ no limit.
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "QVL_"
+
+
+def _split(value: object) -> object:
+    """A list in an environment variable is written with commas; a flag is repeated."""
+    return [item for item in value.split(",") if item] if isinstance(value, str) else value
+
+
+Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
+Integers = Annotated[list[int], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -21,7 +32,16 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, env_parse_none_str="none"
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_parse_none_str="none",
+        cli_prog_name="python -m server",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
     )
 
     # -- where we listen --------------------------------------------------------------------------------------------
@@ -29,7 +49,7 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = 8000
     """Port to listen on."""
-    api_key: list[SecretStr] = []
+    api_key: Secrets = []
     """Keys that callers may present as `Authorization: Bearer KEY`; repeat for several. None given: anyone may call."""
     log_level: str = "info"
     """debug, info, warning or error."""
@@ -37,17 +57,17 @@ class Settings(BaseSettings):
     """Write one line a request to stderr: method, path, status, duration, request id, caller."""
 
     # -- the engine -------------------------------------------------------------------------------------------------
-    engine_url: list[str] = []
+    engine_url: Strings = []
     """Engines that run already, `http://host:port` or `unix:/path`; repeat for several. None given: we start one."""
     engine_api_key: SecretStr | None = None
     """Key that the engines of `engine_url` ask for."""
     engine_python: str = ".venv-engine/bin/python"
     """Interpreter that has vLLM, for the engine that we start."""
-    engine_arg: list[str] = []
-    """Further argument for the engine that we start, given to vLLM as it stands; repeat for several."""
+    engine_args: str = ""
+    """Further arguments for vLLM, quoted as for a shell: `--engine-args "--max-model-len 8192"`."""
     model: str | None = None
     """Model folder or Hugging Face name. None given: the demo checkpoint on a CPU, the best that fits on a GPU."""
-    model_alias: list[str] = ["qwen2.5-vl"]
+    model_alias: Strings = ["qwen2.5-vl"]
     """Names that callers may use for the first served model besides its own; `alias=model` names another one."""
     engine_timeout_s: float = 120
     """Longest wait for the engine's next byte, in seconds."""
@@ -121,9 +141,9 @@ class Settings(BaseSettings):
     """Longest time to fetch one media URL, redirects included, in seconds."""
     fetch_max_redirects: int = 3
     """Most redirects followed for one media URL; each is checked like the first."""
-    fetch_allow_network: list[str] = []
+    fetch_allow_network: Strings = []
     """Private networks (`10.0.0.0/8`) that media URLs may lead to all the same; repeat for several."""
-    fetch_allow_port: list[int] = [80, 443]
+    fetch_allow_port: Integers = [80, 443]
     """Ports that media URLs may name; repeat for several."""
 
 

@@ -6,7 +6,8 @@ fields out (`exclude_unset` in entrypoints/openai/chat_completion/serving.py).
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 
@@ -20,8 +21,7 @@ STREAM_HEAD = (
 REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 429: b"Too Many Requests"}
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What the mock reads of a request."""
 
     model: str
@@ -62,13 +62,14 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int | None]:
     }
 
 
-def words(count: int) -> list[str]:
+@lru_cache
+def words(count: int) -> str:
     """What the mock says when nobody told it what to say: one word a token.
 
     >>> words(3)
-    ['token0', ' token1', ' token2']
+    'token0 token1 token2'
     """
-    return [f"{' ' if i else ''}token{i}" for i in range(count)]
+    return " ".join(f"token{i}" for i in range(count))
 
 
 def pieces(text: str, count: int) -> list[str]:
@@ -83,8 +84,15 @@ def pieces(text: str, count: int) -> list[str]:
 
 def completion(question: Question, answer_id: str, text: str, tokens: int, finish_reason: str) -> bytes:
     """The body of an answer that is not streamed."""
+    template = _completion(question.model, question.chat, text, tokens, finish_reason)
+    return template % (answer_id.encode(), int(time.time()))
+
+
+@lru_cache
+def _completion(model: str, chat: bool, text: str, tokens: int, finish_reason: str) -> bytes:
+    """The same body, with places for the id and the time."""
     choice: dict[str, object] = {"index": 0}
-    if question.chat:
+    if chat:
         choice["message"] = {
             "role": "assistant",
             "content": text,
@@ -103,12 +111,9 @@ def completion(question: Question, answer_id: str, text: str, tokens: int, finis
         "token_ids": None,
         "routed_experts": None,
     }
-    return orjson.dumps(
+    rest = orjson.dumps(
         {
-            "id": answer_id,
-            "object": "chat.completion" if question.chat else "text_completion",
-            "created": int(time.time()),
-            "model": question.model,
+            "model": model,
             "choices": [choice],
             "service_tier": None,
             "system_fingerprint": None,
@@ -121,6 +126,8 @@ def completion(question: Question, answer_id: str, text: str, tokens: int, finis
             "metrics": None,
         }
     )
+    kind = b"chat.completion" if chat else b"text_completion"
+    return b'{"id":"%%b","object":"%b","created":%%d,%b' % (kind, rest[1:].replace(b"%", b"%%"))
 
 
 def event(payload: bytes) -> bytes:

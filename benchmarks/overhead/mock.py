@@ -36,15 +36,18 @@ class BadQuestion(ValueError):
 class Asked:
     """A request that the engine is working on."""
 
-    __slots__ = ("_mock", "connection", "stalled", "stream", "timer", "user")
+    __slots__ = ("_mock", "connection", "stream", "timer", "user")
 
-    def __init__(self, mock: "Mock", connection: Connection, user: str, stalled: bool) -> None:
+    def __init__(self, mock: "Mock", connection: Connection, user: str) -> None:
         self._mock = mock
         self.connection = connection
         self.user = user
-        self.stalled = stalled
         self.stream: Stream | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+    def stalled(self) -> bool:
+        """It will never end by itself."""
+        return self.stream.stalled if self.stream is not None else self.timer is None
 
     def abandon(self) -> None:
         if self.timer is not None:
@@ -145,6 +148,8 @@ class Mock:
             body = orjson.loads(request.body)
         except orjson.JSONDecodeError as exc:
             raise BadQuestion(400, f"JSON decode error: {exc}", "BadRequestError") from exc
+        if not isinstance(body, dict):
+            raise BadQuestion(400, "Input should be a valid dictionary", "BadRequestError")
         model = body.get("model") or self.model
         if model != self.model:
             raise BadQuestion(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
@@ -173,7 +178,7 @@ class Mock:
 
     def _answer(self, connection: Connection, question: Question, behaviour: Behaviour) -> None:
         count = token_count(question, behaviour)
-        text = behaviour.answer or "".join(words(count))
+        text = behaviour.answer or words(count)
         tokens = len(pieces(text, count)) if behaviour.answer else count
         body = completion(question, self._new_id(question), text, tokens, finish_reason(question, tokens))
         self._steps += 1
@@ -186,8 +191,8 @@ class Mock:
             connection.transport.write(whole)
 
     def _answer_later(self, connection: Connection, question: Question, behaviour: Behaviour) -> None:
-        asked = self._begin(connection, question, stalled=behaviour.fault == "stall")
-        if asked.stalled:
+        asked = self._begin(connection, question)
+        if behaviour.fault == "stall":
             return
 
         def answer() -> None:
@@ -198,7 +203,7 @@ class Mock:
         asked.timer = asyncio.get_running_loop().call_later(behaviour.json_ms / 1000, answer)
 
     def _stream(self, connection: Connection, question: Question, behaviour: Behaviour) -> None:
-        asked = self._begin(connection, question, stalled=behaviour.fault == "stall" and behaviour.after == 0)
+        asked = self._begin(connection, question)
         stream = Stream(
             connection.transport,
             question,
@@ -228,8 +233,8 @@ class Mock:
     def _step(self) -> None:
         self._steps += 1
 
-    def _begin(self, connection: Connection, question: Question, stalled: bool) -> Asked:
-        asked = Asked(self, connection, question.user, stalled)
+    def _begin(self, connection: Connection, question: Question) -> Asked:
+        asked = Asked(self, connection, question.user)
         self.running.add(asked)
         connection.work = asked
         return asked
@@ -246,7 +251,7 @@ class Mock:
 
     def steps(self) -> int:
         """Steps made; where work waits that is not stuck, at least one more than at the last look."""
-        if any(not asked.stalled for asked in self.running):
+        if any(not asked.stalled() for asked in self.running):
             self._steps += 1
         return self._steps
 

@@ -77,6 +77,7 @@ class Stream:
         "_transport",
         "_writer",
         "sent",
+        "stalled",
     )
 
     def __init__(
@@ -97,6 +98,7 @@ class Stream:
         self._contents = contents(behaviour, self._count)
         self._writer = ChunkWriter(question, answer_id)
         self.sent = 0
+        self.stalled = False
 
     def open(self) -> None:
         """The role chunk, then the ticker's pace; without one, everything at once."""
@@ -133,6 +135,7 @@ class Stream:
     def _strike(self, fault: str) -> None:
         self.leave()
         if fault == "stall":
+            self.stalled = True
             return
         if fault == "error_event":
             error = failure(500, "Internal server error", "InternalServerError")

@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import httptools
 
 from benchmarks.overhead.answers import failure, http
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request as it came; `url` with its query, header names in lower case."""
 
     method: str
@@ -20,7 +18,10 @@ class Request:
     body: bytes
 
     def header(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
 class Work(Protocol):
@@ -65,6 +66,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            self.transport.abort()
+            raise  # a mistake of the mock, not of its client
         except httptools.HttpParserError as exc:
             self.transport.write(http(400, failure(400, f"Invalid HTTP request: {exc}", "BadRequestError")))
             self.transport.close()
@@ -78,8 +82,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
-        if name.lower() == b"expect":
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"expect":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:

@@ -1,0 +1,183 @@
+"""The one reader for lists that models write: items out of prose, fences, broken and cut-off JSON, XML and plain lines.
+
+`ItemStream` takes an answer piece by piece and hands out each item the moment its JSON closes. Reading a whole answer
+is feeding it at once, so the two can never differ. A bad item becomes a warning and costs no other.
+
+It does not know what an item means: `items_of` says which objects are items (`reading_boxes`, `reading_time`), and
+`lines` reads what stands outside all JSON (`reading_lines`).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import json_repair
+import orjson
+
+from server.tasks.scanning import Candidate, ObjectScanner
+
+Fields = dict[str, Any]
+"""One JSON object as the model wrote it."""
+
+MAX_REPAIR_CHARS = 100_000
+"""Characters of broken JSON that are repaired in one answer; repair costs about 2 us a character."""
+MAX_ITEMS = 5_000
+"""Items read from one answer; the longest answer that a request may ask for holds fewer."""
+MAX_NOTICES = 100
+"""Notices kept for one answer; an answer with more faults than that is no answer."""
+_SHORTEST_ITEM_CHARS = 7  # {"a":1}
+_REPAIR_BASE_CHARS = 50  # what starting a repair costs, as characters
+_EXCERPT_CHARS = 200
+_WIDE_COLON, _WIDE_COMMA = "\uff1a", "\uff0c"
+_FULL_WIDTH = re.compile(rf"(?<=[\"'\]\d])[{_WIDE_COLON}{_WIDE_COMMA}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One item of an answer."""
+
+    fields: Fields
+    start: int
+    """Where it stands in the answer, in characters: [start, end)."""
+    end: int
+    codes: tuple[str, ...] = ()
+    """What was done to read it: `json_repaired`, `cut_off`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that was repaired, clipped, dropped or cut: an entry of `warnings`."""
+
+    code: str
+    item: Any
+    """The item as the model wrote it, or an excerpt."""
+    action: str
+    """What was done about it, in a word or two."""
+
+
+ItemsOf = Callable[[Fields, bool], Sequence[Fields]]
+"""Which items an object is or holds; the flag says that the object stands inside another one."""
+Lines = Callable[[str, int], Sequence[Found]]
+"""Items in a line of text outside all JSON, given its offset in the answer."""
+
+
+def no_lines(_text: str, _start: int) -> Sequence[Found]:
+    """For answers that have their items in JSON alone."""
+    return ()
+
+
+class ItemStream:
+    """Items of an answer that arrives in pieces.
+
+    >>> stream = ItemStream(lambda fields, nested: [fields] if "label" in fields else [])
+    >>> [found.fields for found in stream.feed('```json\\n[{"label": "cat"}, {"label": "d')]
+    [{'label': 'cat'}]
+    >>> [(found.fields, found.codes) for found in stream.close()]
+    [({'label': 'd'}, ('json_repaired', 'cut_off'))]
+    """
+
+    def __init__(self, items_of: ItemsOf, lines: Lines = no_lines) -> None:
+        self._items_of, self._lines = items_of, lines
+        self._scanner = ObjectScanner(self._take, self._read_line)
+        self._new: list[Found] = []
+        self._repairer = Repairer()
+        self._left_items = MAX_ITEMS
+        self.notices: list[Notice] = []
+
+    def feed(self, text: str) -> list[Found]:
+        """Items that this piece completed."""
+        self._scanner.feed(text)
+        return self._handed_out()
+
+    def close(self) -> list[Found]:
+        """Items that only the end of the answer completed, cut-off ones among them."""
+        self._scanner.close()
+        self.notices += [Notice("item_too_long", {"offset": start}, "dropped") for start in self._scanner.dropped]
+        if self._scanner.exhausted or self._left_items <= 0:
+            self.notices.append(Notice("answer_too_long", None, "the rest was not read"))
+        return self._handed_out()
+
+    def _handed_out(self) -> list[Found]:
+        new, self._new = self._new, []
+        return new
+
+    def _take(self, candidate: Candidate) -> bool:
+        if len(candidate.text) < _SHORTEST_ITEM_CHARS or self._left_items <= 0:
+            return False
+        values, codes = self._repairer.read(candidate.text)
+        if candidate.cut:
+            codes = (*codes, "cut_off")
+        end = candidate.start + len(candidate.text)
+        taken = [
+            Found(fields, candidate.start, end, codes)
+            for value in values
+            for fields in self._items_of(value, candidate.nested)
+        ]
+        self._add(taken)
+        if not values and len(self.notices) < MAX_NOTICES and '"' in candidate.text and ":" in candidate.text:
+            self.notices.append(Notice("item_unreadable", candidate.text[:_EXCERPT_CHARS], "dropped"))
+        return bool(taken)
+
+    def _read_line(self, text: str, start: int) -> None:
+        if self._left_items > 0:
+            self._add(self._lines(text, start))
+
+    def _add(self, found: Sequence[Found]) -> None:
+        self._new += found
+        self._left_items -= len(found)
+
+
+class Repairer:
+    """JSON objects out of text that is perhaps not quite JSON, with a bound on the work for one answer.
+
+    >>> Repairer().read("{'label': 'cat', }")
+    ([{'label': 'cat'}], ('json_repaired',))
+    >>> Repairer().read("{}}")
+    ([], ())
+    """
+
+    def __init__(self, budget_chars: int = MAX_REPAIR_CHARS) -> None:
+        self._left_chars = budget_chars
+
+    def read(self, text: str) -> tuple[list[Fields], tuple[str, ...]]:
+        try:
+            return _objects(orjson.loads(text)), ()
+        except orjson.JSONDecodeError:
+            pass
+        self._left_chars -= len(text) + _REPAIR_BASE_CHARS
+        if self._left_chars < 0:
+            return [], ()
+        try:
+            objects = _objects(json_repair.loads(_FULL_WIDTH.sub(_narrow, text), skip_json_loads=True))
+        except (ValueError, RecursionError):  # nested too deep; a number of more digits than Python reads
+            return [], ()
+        return [_without_stray_quotes(each) for each in objects], ("json_repaired",) if objects else ()
+
+
+def _narrow(match: re.Match[str]) -> str:
+    return ":" if match[0] == _WIDE_COLON else ","
+
+
+def _without_stray_quotes(fields: Fields) -> Fields:
+    """A string whose own quotes were taken for text ends with one too many: `6" pipe"`."""
+    return {
+        key: value[:-1] if isinstance(value, str) and len(value) > 1 and value[-1] in "\"'" else value
+        for key, value in fields.items()
+    }
+
+
+def _objects(value: object) -> list[Fields]:
+    values = value if isinstance(value, list) else [value]
+    return [each for each in values if isinstance(each, dict) and each]
+
+
+def read_items(answer: str, items_of: ItemsOf, lines: Lines = no_lines) -> tuple[list[Found], list[Notice]]:
+    """All items of a whole answer, in the model's order.
+
+    >>> read_items('[{"label": "cat"} {"label": "dog"}]', lambda fields, nested: [fields])[0][1].fields
+    {'label': 'dog'}
+    """
+    stream = ItemStream(items_of, lines)
+    found = stream.feed(answer) + stream.close()
+    return found, stream.notices

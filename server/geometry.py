@@ -224,5 +224,5 @@ def _whole(low: float, high: float, limit: int) -> tuple[int, int]:
     first, last = round(low), round(high)
     if first < last:
         return first, last
-    first = min(max(first, 0), limit - 1)
+    first = min(math.floor((low + high) / 2), limit - 1)
     return first, first + 1

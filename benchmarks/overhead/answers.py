@@ -29,7 +29,8 @@ class Question(NamedTuple):
     stream: bool
     include_usage: bool
     max_tokens: int | None
-    user: str
+    tag: str
+    """`user`, else `seed`: tells requests apart behind a gateway."""
 
 
 def http(status: int, body: bytes, content_type: bytes = b"application/json") -> bytes:

@@ -36,12 +36,12 @@ class BadQuestion(ValueError):
 class Asked:
     """A request that the engine is working on."""
 
-    __slots__ = ("_mock", "connection", "stream", "timer", "user")
+    __slots__ = ("_mock", "connection", "stream", "tag", "timer")
 
-    def __init__(self, mock: "Mock", connection: Connection, user: str) -> None:
+    def __init__(self, mock: "Mock", connection: Connection, tag: str) -> None:
         self._mock = mock
         self.connection = connection
-        self.user = user
+        self.tag = tag
         self.stream: Stream | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -159,7 +159,7 @@ class Mock:
             stream=bool(body.get("stream")),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-            user=body.get("user") or "",
+            tag=str(body.get("user") or body.get("seed") or ""),
         )
         behaviour = self._behaviour_now().overlaid(body.get("mock") or {})
         header = request.header(b"x-mock")
@@ -234,7 +234,7 @@ class Mock:
         self._steps += 1
 
     def _begin(self, connection: Connection, question: Question) -> Asked:
-        asked = Asked(self, connection, question.user)
+        asked = Asked(self, connection, question.tag)
         self.running.add(asked)
         connection.work = asked
         return asked
@@ -247,7 +247,7 @@ class Mock:
     def aborted(self, asked: Asked) -> None:
         """The client of `asked` left; the moment is noted, in nanoseconds of CLOCK_MONOTONIC."""
         self.running.discard(asked)
-        self.aborts.append({"user": asked.user, "at_ns": time.monotonic_ns(), "stream": asked.stream is not None})
+        self.aborts.append({"tag": asked.tag, "at_ns": time.monotonic_ns(), "stream": asked.stream is not None})
 
     def steps(self) -> int:
         """Steps made; where work waits that is not stuck, at least one more than at the last look."""
@@ -266,7 +266,11 @@ class Mock:
         }
 
     def reset(self) -> None:
-        """Forget what was counted and kept, and behave as at the start."""
+        """Forget what was counted and kept, cut what is in progress, and behave as at the start."""
+        for asked in tuple(self.running):
+            asked.abandon()
+            asked.connection.work = None
+            asked.connection.transport.abort()
         self.behaviour, self._once = self._first, 0
         self.requests.clear()
         self.aborts.clear()

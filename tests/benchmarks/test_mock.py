@@ -189,7 +189,7 @@ async def test_a_client_that_leaves_is_counted_and_freed(mock: Mock, client: htt
     asking.cancel()
     await until(lambda: mock.stats()["running"] == 0)
     (abort,) = mock.aborts
-    assert (abort["user"], abort["stream"]) == ("one", stream)
+    assert (abort["tag"], abort["stream"]) == ("one", stream)
 
 
 async def test_streams_of_one_interval_tick_together(mock: Mock, client: httpx2.AsyncClient) -> None:

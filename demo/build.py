@@ -3,7 +3,7 @@
     .venv-engine/bin/python demo/build.py --out .cache/random [--seed 0]
 
 A stand-in with the same files as the trained checkpoint: config, bfloat16 safetensors, fast tokenizer, chat template,
-processor. Pictures are shown within 3,136 to 200,704 px and video frames within 3,136 to 12,544 px (`demo/shape.py`):
+processor. Pictures are shown within 3,136 to 50,176 px and video frames within 3,136 to 7,056 px (`demo/shape.py`):
 the gateway's `image_*_pixels` and `video_*_pixels` must lie within the same limits, or the engine resizes again.
 """
 

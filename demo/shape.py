@@ -10,10 +10,10 @@ CELL_PX = 28
 FRAMES_PER_GRID = 2
 
 # Small enough for a CPU to see quickly. A gateway in front of this model must show pictures and frames within these.
-IMAGE_PIXELS = (3136, 448 * 448)
-"""Smallest and largest picture, in pixels: 4 to 256 visual tokens."""
-VIDEO_PIXELS = (3136, 112 * 112)
-"""Smallest and largest frame, in pixels: 4 to 16 visual tokens a pair of frames."""
+IMAGE_PIXELS = (3136, 224 * 224)
+"""Smallest and largest picture, in pixels: 4 to 64 visual tokens."""
+VIDEO_PIXELS = (3136, 84 * 84)
+"""Smallest and largest frame, in pixels: 4 to 9 visual tokens a pair of frames."""
 CONTEXT_TOKENS = 16384
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -1,0 +1,138 @@
+"""Qwen2.5-VL's forward pass for training: plain tensors, whole batches of equal-sized pictures or clips.
+
+The same arithmetic as transformers and vLLM (tests/demo/test_model.py compares), arranged for a CPU: no unequal lengths
+in the vision tower, every layer with full attention, and several questions about one picture in one sequence. Those
+questions see the picture but not each other, so the picture is looked at once for all of them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its customary name
+
+from demo.shape import Shape
+
+Weights = dict[str, torch.Tensor]
+EPSILON = 1e-6
+
+
+@dataclass
+class Batch:
+    """B sequences `prefix, visual tokens, question and answer, question and answer, ...`, padded at the right."""
+
+    patches: torch.Tensor
+    """(B, T, P, 588 F): normalised patches in merge order; F frames a grid, 1 where both frames are the same."""
+    grid: tuple[int, int, int]
+    """T, rows and columns of patches; P = rows * columns."""
+    tokens: torch.Tensor
+    """(B, L) ids, the visual ones included."""
+    positions: torch.Tensor
+    """(3, B, L): time, row, column, as M-RoPE counts them."""
+    segments: torch.Tensor
+    """(B, L): 0 for what all see (prefix and visual tokens), k for the k-th question and its answer, -1 for padding."""
+    answers: torch.Tensor
+    """(B, L) bool: tokens of answers, which the loss is taken on."""
+    visual_at: int
+    """Index of the first visual token, the same in all sequences."""
+
+
+def norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), EPSILON)
+
+
+def linear(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
+    bias = weights.get(name + ".bias")
+    return F.linear(x, weights[name + ".weight"].to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
+def gated(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
+    inner = F.silu(linear(weights, name + ".gate_proj", x)) * linear(weights, name + ".up_proj", x)
+    return linear(weights, name + ".down_proj", inner)
+
+
+def rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """`x` (..., d) turned by its angles; `cos` and `sin` are (..., d/2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def vision_angles(rows: int, columns: int, head_dim: int) -> torch.Tensor:
+    """(rows * columns, head_dim / 2) in merge order: half of the angles from the row, half from the column."""
+    frequency = 1.0 / 10000 ** (torch.arange(0, head_dim // 2, 2) / (head_dim // 2))
+    row = torch.arange(rows)[:, None].expand(rows, columns)
+    column = torch.arange(columns)[None, :].expand(rows, columns)
+    where = [merge_order(axis[..., None], rows, columns).reshape(-1, 1) for axis in (row, column)]
+    return torch.cat([place * frequency for place in where], dim=-1)
+
+
+def merge_order(x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """(..., rows, columns, D) to (..., rows * columns, D): each block of 2x2 patches together."""
+    *lead, _, _, depth = x.shape
+    blocks = x.reshape(*lead, rows // 2, 2, columns // 2, 2, depth).transpose(-4, -3)
+    return blocks.reshape(*lead, rows * columns, depth)
+
+
+def see(weights: Weights, shape: Shape, batch: Batch) -> torch.Tensor:
+    """(B, T * P / 4, hidden): what the vision tower gives for each 28 px cell of each pair of frames."""
+    size, grids, count, depth = batch.patches.shape
+    embed = weights["visual.patch_embed.proj.weight"]
+    embed = embed.sum(dim=2) if depth == 588 else embed  # one frame shown twice: the two kernels add up
+    x = F.linear(batch.patches.view(size * grids, count, depth), embed.flatten(1).to(batch.patches.dtype))
+    head = shape.vision_hidden // shape.vision_heads
+    angles = vision_angles(batch.grid[1], batch.grid[2], head).to(x.device)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    for i in range(shape.vision_depth):
+        block = f"visual.blocks.{i}."
+        qkv = linear(weights, block + "attn.qkv", norm(x, weights[block + "norm1.weight"]))
+        q, k, v = qkv.view(*x.shape[:2], 3, shape.vision_heads, head).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(rotated(q, cos, sin), rotated(k, cos, sin), v)
+        x = x + linear(weights, block + "attn.proj", mixed.transpose(1, 2).flatten(2))
+        x = x + gated(weights, block + "mlp", norm(x, weights[block + "norm2.weight"]))
+    x = norm(x, weights["visual.merger.ln_q.weight"]).view(size, grids * count // 4, -1)
+    return linear(weights, "visual.merger.mlp.2", F.gelu(linear(weights, "visual.merger.mlp.0", x)))
+
+
+def text_angles(shape: Shape, positions: torch.Tensor) -> torch.Tensor:
+    """(B, L, head_dim / 2): the first frequencies turn with time, the next with the row, the last with the column."""
+    half = shape.head_dim // 2
+    frequency = 1.0 / shape.rope_theta ** (torch.arange(half, device=positions.device) / half)
+    axis = torch.repeat_interleave(torch.arange(3), torch.tensor(shape.mrope_section)).to(positions.device)
+    return positions.float().permute(1, 2, 0)[..., axis] * frequency
+
+
+def visible(segments: torch.Tensor) -> torch.Tensor:
+    """(B, 1, L, L) bool: earlier tokens of one's own question, and of what all see."""
+    length = segments.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    own = (segments[:, None, :] == segments[:, :, None]) | (segments[:, None, :] == 0)
+    return (own & causal)[:, None]
+
+
+def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> torch.Tensor:
+    """(B, L, hidden): the language layers' last hidden states, normalised."""
+    x = F.embedding(batch.tokens, weights["model.embed_tokens.weight"]).to(seen.dtype)
+    end = batch.visual_at + seen.shape[1]
+    x = torch.cat([x[:, : batch.visual_at], seen, x[:, end:]], dim=1)
+    angles = text_angles(shape, batch.positions)[:, None]
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    mask = visible(batch.segments)
+    for i in range(shape.layers):
+        layer = f"model.layers.{i}."
+        y = norm(x, weights[layer + "input_layernorm.weight"])
+        q, k, v = (
+            linear(weights, f"{layer}self_attn.{part}_proj", y).unflatten(-1, (-1, shape.head_dim)).transpose(1, 2)
+            for part in "qkv"
+        )
+        repeat = shape.heads // shape.kv_heads
+        k, v = rotated(k, cos, sin).repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+        mixed = F.scaled_dot_product_attention(rotated(q, cos, sin), k, v, attn_mask=mask)
+        x = x + linear(weights, layer + "self_attn.o_proj", mixed.transpose(1, 2).flatten(2))
+        x = x + gated(weights, layer + "mlp", norm(x, weights[layer + "post_attention_layernorm.weight"]))
+    return norm(x, weights["model.norm.weight"])
+
+
+def answer_loss(weights: Weights, batch: Batch, hidden: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens, each from the token before it."""
+    told = batch.answers[:, 1:]
+    logits = F.linear(hidden[:, :-1][told], weights["model.embed_tokens.weight"].to(hidden.dtype))
+    return F.cross_entropy(logits.float(), batch.tokens[:, 1:][told])

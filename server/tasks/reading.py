@@ -8,7 +8,7 @@ It does not know what an item means: `items_of` says which objects are items (`r
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ MAX_REPAIR_CHARS = 100_000
 """Characters of broken JSON that are repaired in one answer; repair costs about 2 us a character."""
 MAX_ITEMS = 5_000
 """Items read from one answer; the longest answer that a request may ask for holds fewer."""
+MAX_PROSE_CHARS = 200_000
+"""Characters outside all JSON that are searched for items in one answer."""
 MAX_NOTICES = 100
 """Notices kept for one answer; an answer with more faults than that is no answer."""
 _SHORTEST_ITEM_CHARS = 7  # {"a":1}
@@ -82,7 +84,7 @@ class ItemStream:
         self._scanner = ObjectScanner(self._take, self._read_line)
         self._new: list[Found] = []
         self._repairer = Repairer()
-        self._left_items = MAX_ITEMS
+        self._left_items, self._left_prose_chars = MAX_ITEMS, MAX_PROSE_CHARS
         self.notices: list[Notice] = []
 
     def feed(self, text: str) -> list[Found]:
@@ -120,7 +122,8 @@ class ItemStream:
         return bool(taken)
 
     def _read_line(self, text: str, start: int) -> None:
-        if self._left_items > 0:
+        self._left_prose_chars -= len(text)
+        if self._left_items > 0 and self._left_prose_chars >= 0:
             self._add(self._lines(text, start))
 
     def _add(self, found: Sequence[Found]) -> None:
@@ -170,6 +173,30 @@ def _without_stray_quotes(fields: Fields) -> Fields:
 def _objects(value: object) -> list[Fields]:
     values = value if isinstance(value, list) else [value]
     return [each for each in values if isinstance(each, dict) and each]
+
+
+def plain_keys(fields: Fields) -> Fields:
+    """The same fields under keys in one spelling.
+
+    >>> plain_keys({"Bounding Box": 1, "sub-label": 2})
+    {'bounding_box': 1, 'sub_label': 2}
+    """
+    return {str(key).strip().lower().replace("-", "_").replace(" ", "_"): value for key, value in fields.items()}
+
+
+def inner_items(value: Fields | list[Any], is_item: Callable[[Fields], bool], levels: int = 6) -> Iterator[Fields]:
+    """The outermost items inside a value, a few levels deep.
+
+    >>> list(inner_items({"a": [{"b": {"label": "cat"}}]}, lambda fields: "label" in fields))
+    [{'label': 'cat'}]
+    """
+    if levels == 0:
+        return
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict) and is_item(each):
+            yield each
+        elif isinstance(each, dict | list):
+            yield from inner_items(each, is_item, levels - 1)
 
 
 def read_items(answer: str, items_of: ItemsOf, lines: Lines = no_lines) -> tuple[list[Found], list[Notice]]:

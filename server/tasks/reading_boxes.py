@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.geometry import Box, Point
-from server.tasks.reading import Fields
+from server.tasks.reading import Fields, inner_items, plain_keys
 
 BOX_KEYS = ("bbox_2d", "bbox", "box_2d", "bbox_2", "2d_bbox", "box", "bounding_box", "boundingbox", "bounding_box_2d",
             "rect", "bboxes", "boxes", "coordinates", "position", "location")  # fmt: skip
@@ -51,7 +51,7 @@ def spot_items(fields: Fields, nested: bool) -> list[Fields]:
     """
     if (value := _place_value(fields)) is not None and (not nested or value[0] != "corners" or read_label(fields)):
         return [fields]
-    inner = list(_inner_items(fields, _MAX_NESTING))
+    inner = list(inner_items(fields, lambda each: _place_value(each) is not None))
     if inner or nested:
         return inner
     return [{"label": key, "bbox_2d": value} for key, value in fields.items() if _is_boxes(value)]
@@ -92,7 +92,7 @@ def read_label(fields: Fields, keys: Sequence[str] = LABEL_KEYS) -> str | None:
     >>> read_label({"bbox_2d": [], "sub_label": "wearing helmat "}, SUB_LABEL_KEYS)
     'wearing helmat'
     """
-    plain = _plain_keys(fields)
+    plain = plain_keys(fields)
     for key in keys:
         value = plain.get(key)
         if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
@@ -133,13 +133,9 @@ def _finite(value: float) -> float:
         return float("inf")
 
 
-def _plain_keys(fields: Fields) -> Fields:
-    return {str(key).strip().lower().replace("-", "_").replace(" ", "_"): value for key, value in fields.items()}
-
-
 def _place_value(fields: Fields) -> tuple[str, Any] | None:
     """(`box`, `points` or `corners`; the value that names the place), or None where no key does."""
-    plain = _plain_keys(fields)
+    plain = plain_keys(fields)
     for kind, keys in (("box", BOX_KEYS), ("points", POINT_KEYS)):
         for key in keys:
             if key in plain and (key in _SURE_KEYS or _is_place(plain[key])):
@@ -161,7 +157,7 @@ def _is_place(value: Any) -> bool:
 def _holds_items(value: Any) -> bool:
     """Whether this is a list of whole items: `boxes: [{"bbox_2d": ...}]`."""
     each = value if isinstance(value, list) else [value]
-    return any(isinstance(item, dict) and (read_label(item) or _SURE_KEYS & _plain_keys(item).keys()) for item in each)
+    return any(isinstance(item, dict) and (read_label(item) or _SURE_KEYS & plain_keys(item).keys()) for item in each)
 
 
 def _is_boxes(value: Any) -> bool:
@@ -170,16 +166,6 @@ def _is_boxes(value: Any) -> bool:
     if all(isinstance(each, list) for each in value):
         return all(len(each) == 4 and len(read_numbers(each)) == 4 for each in value)
     return len(value) == 4 and len(read_numbers(value)) == 4
-
-
-def _inner_items(value: Any, levels: int) -> Iterable[Fields]:
-    if levels == 0:
-        return
-    for each in value.values() if isinstance(value, dict) else value:
-        if isinstance(each, dict):
-            yield from [each] if _place_value(each) is not None else _inner_items(each, levels - 1)
-        elif isinstance(each, list):
-            yield from _inner_items(each, levels - 1)
 
 
 def _groups(value: Any, *, pairs: bool) -> list[list[float]]:

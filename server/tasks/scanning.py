@@ -68,7 +68,7 @@ class ObjectScanner:
     >>> for piece in ('{"all": [{"a": "}', '"}, {"a": "lost}, {"a": 3}', ']}'): scanner.feed(piece)
     >>> scanner.close()
     >>> seen
-    ['{"a": "}"}', '{"a": "lost}, ', '{"a": 3}']
+    ['{"a": "}"}', '{"a": "lost', '{"a": 3}']
     """
 
     def __init__(
@@ -108,9 +108,12 @@ class ObjectScanner:
     def close(self) -> None:
         """The text is whole: decide what was waiting, end what is open."""
         self._scan(final=True)
-        if not self.exhausted:
+        if self.exhausted:
+            return
+        if self._open:
             self._end_all(len(self._buffer))
-            self._flush(len(self._buffer))
+            self._segment = len(self._buffer)
+        self._flush(len(self._buffer))
 
     def _scan(self, *, final: bool) -> None:
         step = True

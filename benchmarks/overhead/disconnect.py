@@ -14,10 +14,8 @@ import os
 import random
 import shlex
 import sys
-import tempfile
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any, cast
 
 import uvloop
@@ -26,7 +24,7 @@ from benchmarks.overhead.columns import text_body
 from benchmarks.overhead.load import Target, percentile
 from benchmarks.overhead.mock import MODEL
 from benchmarks.overhead.rivals import GATEWAYS, ROOT
-from benchmarks.overhead.run import Contender, commit, contenders, machine, ready
+from benchmarks.overhead.run import LOGS, Contender, commit, contenders, machine, ready
 
 CLIENTS = 200
 LIMIT_MS = 50
@@ -149,7 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.load_core})
     before = machine()
-    with contenders(options, Path(tempfile.mkdtemp(prefix="disconnect-"))) as started:
+    with contenders(options, LOGS) as started:
         found = uvloop.run(ready(started))
         result = uvloop.run(measured(found))
     line = {

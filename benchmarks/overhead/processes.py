@@ -5,10 +5,12 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.overhead import cpu
@@ -18,7 +20,7 @@ START_S = 180
 """Longest wait for a gateway's first answer; LiteLLM takes most of a minute on a busy core."""
 
 
-class DidNotStart(Exception):
+class ProcessFailed(Exception):
     """A process ended or stayed silent; the message holds the end of its log."""
 
 
@@ -43,9 +45,9 @@ class Running:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def failure(self) -> DidNotStart:
+    def failure(self, what: str = "did not start") -> ProcessFailed:
         tail = self.log.read_text(errors="replace")[-1500:]
-        return DidNotStart(f"{self.name} did not start (exit {self._process.poll()}):\n{tail}")
+        return ProcessFailed(f"{self.name} {what} (exit {self._process.poll()}):\n{tail}")
 
     def stop(self) -> None:
         """TERM, then KILL to its whole session."""
@@ -63,6 +65,15 @@ class Running:
             return
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
 def start_mock(core: int, folder: Path, *flags: str) -> tuple[Running, str]:
     """The mock engine and its base URL."""
     command = [sys.executable, "-m", "benchmarks.overhead.mock", "--keep-requests", "0", *flags]
@@ -77,7 +88,7 @@ def start_mock(core: int, folder: Path, *flags: str) -> tuple[Running, str]:
 
 
 async def answers(target: Target, running: Running, body: dict[str, object]) -> None:
-    """Wait until a request through `target` succeeds. Raises DidNotStart."""
+    """Wait until a request through `target` succeeds. Raises ProcessFailed."""
     deadline_s = time.monotonic() + START_S
     while time.monotonic() < deadline_s and not running.ended():
         tally = await Load(target, body, lambda: 0.0).run(1, warm_s=0, measure_s=0.3)

@@ -29,6 +29,7 @@ class Place:
     engine_url: str
     model: str
     port: int
+    metrics_port: int
     folder: Path
     """For its configuration and its log."""
 
@@ -96,7 +97,7 @@ def nginx(place: Place) -> Start:
 def vllm_router(place: Place) -> Start:
     program = installed("vllm-router", VLLM_ROUTER)
     command = [program, "--host", "127.0.0.1", "--port", str(place.port), "--worker-urls", place.engine_url]
-    command += ["--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(place.port + 1000)]
+    command += ["--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(place.metrics_port)]
     return Start(command, VLLM_ROUTER.rpartition("==")[2])
 
 

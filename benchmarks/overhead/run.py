@@ -12,7 +12,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,10 +25,10 @@ from benchmarks.overhead import cpu, report
 from benchmarks.overhead.columns import COLUMNS, INTERVAL_MS, text_body
 from benchmarks.overhead.load import Target
 from benchmarks.overhead.mock import MODEL
-from benchmarks.overhead.processes import DidNotStart, Running, answers, settled, start_mock
+from benchmarks.overhead.processes import ProcessFailed, Running, answers, free_ports, settled, start_mock
 from benchmarks.overhead.rivals import API_KEY, GATEWAYS, ROOT, NotHere, Place
 
-FIRST_PORT = 9120
+LOGS = ROOT / ".cache" / "overhead"
 CAVEATS = """\
 CPU time is of the gateway's processes, children and threads included, by their own clocks: the figure to compare.
 Mock and load generator share one core, each gateway has the other to itself (the rest stand still meanwhile); loopback,
@@ -65,20 +64,22 @@ def arguments() -> argparse.Namespace:
 @contextmanager
 def contenders(options: argparse.Namespace, folder: Path) -> Iterator[list[Contender]]:
     """The mock and every gateway that can be had, started; one that cannot is named and left out."""
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         mock, engine_url = start_mock(options.load_core, folder, "--interval-ms", str(INTERVAL_MS), "--stamp")
         stack.callback(mock.stop)
         port = int(engine_url.rpartition(":")[2])
         found = [Contender("direct", mock, Target("127.0.0.1", port), "")]
-        for i, name in enumerate(options.only.split(",")):
+        for name in options.only.split(","):
+            port, metrics_port = free_ports(2)
             try:
-                start = GATEWAYS[name](Place(engine_url, MODEL, FIRST_PORT + i, folder))
+                start = GATEWAYS[name](Place(engine_url, MODEL, port, metrics_port, folder))
             except NotHere as exc:
                 print(f"skipped: {name}: {exc}", flush=True)
                 continue
             running = Running(name, start.command, options.gateway_core, folder / f"{name}.log", start.environment)
             stack.callback(running.stop)
-            found.append(Contender(name, running, Target("127.0.0.1", FIRST_PORT + i, API_KEY), start.version))
+            found.append(Contender(name, running, Target("127.0.0.1", port, API_KEY), start.version))
         yield found
 
 
@@ -89,7 +90,7 @@ async def ready(found: list[Contender]) -> list[Contender]:
         try:
             await answers(contender.target, contender.running, text_body(MODEL))
             kept.append(contender)
-        except DidNotStart as exc:
+        except ProcessFailed as exc:
             print(f"skipped: {exc}", flush=True)
     return kept
 
@@ -112,6 +113,8 @@ async def measured(found: list[Contender], options: argparse.Namespace) -> repor
                         warm_s=min(1.0, options.seconds / 2),
                         measure_s=options.seconds,
                     )
+                if contender.running.ended():
+                    raise contender.running.failure("died")
                 print(f"round {i + 1} {column.name} {contender.name}: {_short(figures[contender.name][column.name])}")
         rounds.append(figures)
     return rounds
@@ -146,9 +149,8 @@ def main() -> None:
     if options.quick:
         options.rounds, options.seconds = 1, 2
     os.sched_setaffinity(0, {options.load_core})
-    folder = Path(tempfile.mkdtemp(prefix="overhead-"))
     before = machine()
-    with contenders(options, folder) as started:
+    with contenders(options, LOGS) as started:
         found = uvloop.run(ready(started))
         rounds = uvloop.run(measured(found, options))
     result = report.medians(rounds)

@@ -48,6 +48,7 @@ async def serve(settings: Settings) -> int:
         log_level=settings.log_level,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     await server.serve()

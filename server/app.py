@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
-from server import __version__
+from server import __version__, metrics
 from server.admission import Admission
 from server.auth import Auth
 from server.chat import Chat
@@ -60,7 +60,11 @@ def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
     api.add_exception_handler(RequestValidationError, _validation_error)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unforeseen)
-    chat = Chat(settings, pool, media, auth, Admission(settings.max_in_flight))
+    admission = Admission(settings.max_in_flight)
+    metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
+    metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
+    metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
+    chat = Chat(settings, pool, media, auth, admission)
     return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
 
 

@@ -15,14 +15,14 @@ import orjson
 
 from server import metrics, rewrite
 from server.admission import Admission
-from server.asgi import ClientLeft, LeaveWatch, Receive, Scope, Send, read_body
 from server.auth import Auth
 from server.engines.pool import Pool
 from server.engines.wire import Answer
-from server.errors import GatewayError, InternalError, MethodNotAllowed, UnsupportedContentType
+from server.errors import BodyTooLarge, GatewayError, InternalError, MethodNotAllowed, UnsupportedContentType
+from server.http import ClientLeft, Link, check_length
 from server.media.view import Clip, View
-from server.middleware import LEFT, Exchange, check_length, send_error
-from server.protocol import engine_error, first_event_error, tidy
+from server.middleware import LEFT, Exchange
+from server.protocol import engine_error, first_event_error, without_nulls
 from server.pump import Pump
 from server.rewrite import MediaPart, Prepared
 from server.settings import Settings
@@ -38,11 +38,12 @@ FORMS: dict[str, rewrite.Form] = {
 }
 """Path -> how its body is read. The same path is asked of the engine."""
 
-STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx would otherwise collect the stream
-]
+JSON_HEAD = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
+STREAM_HEAD = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+    b"x-accel-buffering: no\r\n"  # nginx would otherwise collect the stream
+    b"x-request-id: %b\r\n%b"
+)
 
 
 class Loader(Protocol):
@@ -69,22 +70,25 @@ class Chat:
         """See `HotPath.serves`."""
         return path in FORMS
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    async def serve(self, link: Link, exchange: Exchange) -> None:
         """See `HotPath.serve`."""
         exchange.route = exchange.path
         try:
-            await self._serve(receive, send, exchange)
+            await self._serve(link, exchange)
         except GatewayError as failure:
-            await send_error(send, exchange, failure)
+            _refuse(link, exchange, failure)
         except ClientLeft:
             exchange.status = LEFT
         except Exception:
             log.exception("request %s failed", exchange.id.decode())
             if exchange.status:
-                raise  # the answer has begun; uvicorn closes the connection
-            await send_error(send, exchange, InternalError("the server made a mistake; its log has the request id"))
+                link.cut()
+            else:
+                _refuse(link, exchange, InternalError("the server made a mistake; its log has the request id"))
+        finally:
+            link.forget()
 
-    async def _serve(self, receive: Receive, send: Send, exchange: Exchange) -> None:
+    async def _serve(self, link: Link, exchange: Exchange) -> None:
         settings = self._settings
         if exchange.method != "POST":
             raise MethodNotAllowed(f"{exchange.path} takes POST, not {exchange.method}", headers={"allow": "POST"})
@@ -98,42 +102,41 @@ class Chat:
             )
         self._admission.enter()
         try:
-            raw = await read_body(receive, settings.max_body_bytes, settings.body_timeout_s)
+            raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
             task = asyncio.current_task()
             assert task is not None
-            watch = LeaveWatch(receive, task.cancel)
+            link.on_leave = task.cancel
             try:
-                await self._answer(raw, send, exchange, watch)
+                await self._answer(raw, link, exchange)
             except asyncio.CancelledError:
-                if watch.left:
+                if link.left:
                     task.uncancel()
                     raise ClientLeft from None
                 raise
-            finally:
-                watch.close()
         finally:
             self._admission.leave()
 
-    async def _answer(self, raw: bytes, send: Send, exchange: Exchange, watch: LeaveWatch) -> None:
+    async def _answer(self, raw: bytes, link: Link, exchange: Exchange) -> None:
         form = FORMS[exchange.path]
         prepared = rewrite.prepare(rewrite.read_body(raw, self._settings), raw, form, self._settings)
         model = self._resolve_model(prepared)
-        notes = _notes(prepared)
+        notes = _notes(exchange.path, prepared)
         if prepared.media:
-            notes.append((b"x-model-input-size", await self._load_media(prepared.media)))
+            notes += b"x-model-input-size: %b\r\n" % await self._load_media(exchange.path, prepared.media)
         payload = orjson.dumps(prepared.body) if prepared.changed else raw
-        headers = [("content-type", "application/json"), ("x-request-id", exchange.id.decode())]
+        headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
         if b"traceparent" in exchange.headers:
-            headers.append(("traceparent", exchange.headers[b"traceparent"].decode("latin-1")))
+            headers += b"traceparent: %b\r\n" % exchange.headers[b"traceparent"]
         answer = await self._pool.ask("POST", exchange.path, payload, headers, model)
         try:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body())
             if answer.is_stream:
-                await _stream(answer, send, exchange, watch, notes)
+                await _stream(answer, link, exchange, notes)
             else:
-                body = orjson.dumps(tidy(orjson.loads(answer.body()))) if form.tidy else answer.body()
-                await _send_json(body, send, exchange, watch, notes)
+                body = without_nulls(answer.body()) if form.tidy else answer.body()
+                exchange.begin(200)
+                link.answer(200, JSON_HEAD % (exchange.id, notes), body)
         finally:
             answer.close()
 
@@ -147,7 +150,7 @@ class Chat:
             prepared.changed = True
         return model
 
-    async def _load_media(self, parts: list[MediaPart]) -> bytes:
+    async def _load_media(self, path: str, parts: list[MediaPart]) -> bytes:
         """Load and put every part; the sizes that the model is shown, for the caller to scale coordinates by."""
         started_s = time.perf_counter()
         async with asyncio.TaskGroup() as group:
@@ -155,8 +158,8 @@ class Chat:
         shown = [task.result() for task in tasks]
         for part, view in zip(parts, shown, strict=True):
             part.put(view.url)
-            metrics.VISUAL_TOKENS.inc(view.visual_tokens)
-        metrics.MEDIA_S.observe(time.perf_counter() - started_s)
+            metrics.VISUAL_TOKENS.add((path,), view.visual_tokens)
+        metrics.MEDIA_S.observe(path, time.perf_counter() - started_s)
         return ",".join(f"{view.shown_wh[0]}x{view.shown_wh[1]}" for view in shown).encode()
 
     async def _load(self, part: MediaPart) -> View | Clip:
@@ -166,43 +169,31 @@ class Chat:
         return await self._media.load_image(part.source, param=part.param, max_pixels=part.max_pixels)
 
 
-def _notes(prepared: Prepared) -> list[tuple[bytes, bytes]]:
-    """Headers that say what was done to the request."""
-    notes: list[tuple[bytes, bytes]] = []
+def _notes(path: str, prepared: Prepared) -> bytes:
+    """Header lines that say what was done to the request."""
+    notes = b""
     if prepared.stripped:
-        metrics.STRIPPED.inc(len(prepared.stripped))
-        notes.append((b"x-stripped-fields", ",".join(sorted(prepared.stripped)).encode()))
+        metrics.STRIPPED.add((path,), len(prepared.stripped))
+        notes += b"x-stripped-fields: %b\r\n" % ",".join(sorted(prepared.stripped)).encode()
     if prepared.neutralised:
-        notes.append((b"x-neutralised-tokens", b"%d" % prepared.neutralised))
+        notes += b"x-neutralised-tokens: %d\r\n" % prepared.neutralised
     return notes
 
 
-async def _send_json(
-    body: bytes, send: Send, exchange: Exchange, watch: LeaveWatch, notes: list[tuple[bytes, bytes]]
-) -> None:
-    watch.close()
-    exchange.status = 200
-    exchange.first_byte_s = time.perf_counter()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", exchange.id),
-        *notes,
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _stream(
-    answer: Answer, send: Send, exchange: Exchange, watch: LeaveWatch, notes: list[tuple[bytes, bytes]]
-) -> None:
+async def _stream(answer: Answer, link: Link, exchange: Exchange, notes: bytes) -> None:
     failure = first_event_error(answer.body())
     if failure is not None:
         raise failure
-    exchange.status = 200
-    exchange.first_byte_s = time.perf_counter()
-    headers = [*STREAM_HEADERS, (b"x-request-id", exchange.id), *notes]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    pump = Pump(answer, send, watch)
+    exchange.begin(200)
+    link.start(STREAM_HEAD % (exchange.id, notes))
+    pump = Pump(answer, link)
     answer.pipe(pump)
     await pump.done
+
+
+def _refuse(link: Link, exchange: Exchange, failure: GatewayError) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in failure.headers.items())
+    exchange.begin(failure.status)
+    link.answer(failure.status, JSON_HEAD % (exchange.id, lines.encode("latin-1")), orjson.dumps(failure.body()))
+    if isinstance(failure, BodyTooLarge):
+        link.cut()  # the rest of the body will not be read

@@ -8,16 +8,21 @@ import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
 
 import orjson
 
 from server import metrics
-from server.asgi import Message, Receive, Scope, Send
 from server.errors import BodyTooLarge, GatewayError
+from server.http import Link, body_too_large, check_length
 
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 CLIENT_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")  # of a caller's own x-request-id; anything else is replaced
 LEFT = 499  # nginx's code for a client that closed first; only ever seen in logs and metrics
 
@@ -39,6 +44,11 @@ class Exchange:
         self.status = 0
         self.caller = "-"
 
+    def begin(self, status: int) -> None:
+        """The answer's first byte goes out."""
+        self.status = status
+        self.first_byte_s = time.perf_counter()
+
 
 class HotPath(Protocol):
     """Serves some paths without the framework."""
@@ -46,7 +56,7 @@ class HotPath(Protocol):
     def serves(self, path: str) -> bool:
         """Whether `path` is one of its own."""
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    async def serve(self, link: Link, exchange: Exchange) -> None:
         """Answer; never raises GatewayError."""
 
 
@@ -97,10 +107,9 @@ class Edge:
             request_id = b"%s-%x" % (self._id_prefix.encode(), next(self._ids))
         exchange = Exchange(request_id, scope["method"], scope["path"], headers)
         scope["exchange"] = exchange
-        metrics.IN_FLIGHT.inc()
         try:
             if self._hot.serves(exchange.path):
-                await self._hot.serve(scope, receive, send, exchange)
+                await self._hot.serve(scope["open_link"](), exchange)
             else:
                 await self._serve_api(scope, receive, send, exchange)
         finally:
@@ -124,8 +133,7 @@ class Edge:
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                exchange.first_byte_s = time.perf_counter()
+                exchange.begin(message["status"])
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", exchange.id)]
             await send(message)
 
@@ -137,38 +145,22 @@ class Edge:
 
     def _finish(self, exchange: Exchange) -> None:
         duration_s = time.perf_counter() - exchange.started_s
-        metrics.IN_FLIGHT.dec()
-        metrics.requests(exchange.route, exchange.status or LEFT).inc()
-        metrics.duration_s(exchange.route).observe(duration_s)
+        metrics.REQUESTS.add((exchange.route, str(exchange.status or LEFT)))
+        metrics.DURATION_S.observe(exchange.route, duration_s)
         if exchange.first_byte_s:
-            metrics.first_byte_s(exchange.route).observe(exchange.first_byte_s - exchange.started_s)
+            metrics.FIRST_BYTE_S.observe(exchange.route, exchange.first_byte_s - exchange.started_s)
         self._access_log.add(exchange, duration_s)
 
 
-def body_too_large(value: int, limit: int) -> BodyTooLarge:
-    """The one error for a body beyond its limit."""
-    return BodyTooLarge("body", value=value, limit=limit, unit="bytes", what="the request's body")
-
-
-def check_length(headers: Mapping[bytes, bytes], limit_bytes: int) -> None:
-    """Refuse a body by what its head declares, before a byte of it is read."""
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit_bytes:
-        raise body_too_large(int(declared), limit_bytes)
-
-
 async def send_error(send: Send, exchange: Exchange, failure: GatewayError) -> None:
-    """Answer with OpenAI's error object."""
+    """Answer with OpenAI's error object, where the framework is not reached."""
     body = orjson.dumps(failure.body())
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", exchange.id),
-        *((name.encode(), value.encode()) for name, value in failure.headers.items()),
+        (b"connection", b"close"),  # the rest of the body will not be read
     ]
-    if isinstance(failure, BodyTooLarge):
-        headers.append((b"connection", b"close"))  # the rest of the body will not be read
-    exchange.status = failure.status
-    exchange.first_byte_s = time.perf_counter()
+    exchange.begin(failure.status)
     await send({"type": "http.response.start", "status": failure.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -6,13 +6,10 @@ still be told in a well-formed last event.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from functools import partial
-from typing import Any, cast
 
-from server.asgi import ClientLeft, LeaveWatch, Message, Send, step
 from server.engines.wire import Answer
-from server.errors import GatewayError
+from server.errors import GatewayError, RequestTimeout
+from server.http import Link
 from server.protocol import error_event
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
@@ -28,17 +25,17 @@ def whole_events(data: bytes) -> int:
 
 
 class Pump:
-    """A `Sink` that writes to an ASGI `send`. `done` is set when the last byte is handed over."""
+    """A `Sink` that writes to a client. `done` is set when the last byte is handed over."""
 
-    def __init__(self, answer: Answer, send: Send, watch: LeaveWatch) -> None:
+    __slots__ = ("_answer", "_link", "_partial", "done")
+
+    def __init__(self, answer: Answer, link: Link) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answer = answer
-        self._send = send
-        self._watch = watch
+        self._link = link
         self._partial = b""
-        self._blocked = False
-        self._backlog: list[bytes] = []
-        self._last: bytes | None = None
+        link.on_pause = answer.pause
+        link.on_resume = answer.resume
 
     def feed(self, data: bytes) -> None:
         """See `Sink.feed`."""
@@ -50,64 +47,15 @@ class Pump:
             data, self._partial = data[:cut], data[cut:]
             if not data:
                 return
-        if self._blocked:
-            self._backlog.append(data)
-        else:
-            self._write({"type": "http.response.body", "body": data, "more_body": True})
+        self._link.write(data)
 
     def end(self, failure: GatewayError | None) -> None:
         """See `Sink.end`."""
-        if self._blocked and failure is not None and failure.status == 408:
-            self._finish(ClientLeft())  # it reads nothing, so there is no way to tell it
-            return
-        self._last = self._partial if failure is None else error_event(failure)
-        if not self._blocked:
-            self._write_last()
-
-    def _write_last(self) -> None:
-        self._watch.close()  # uvicorn reports a complete answer as a disconnect
-        body = b"".join([*self._backlog, self._last or b""])
-        self._backlog = []
-        self._last = None
-        self._write({"type": "http.response.body", "body": body, "more_body": False})
-        if not self._blocked:
-            self._finish(None)
-
-    def _write(self, message: Message) -> None:
-        coroutine = cast("Coroutine[Any, Any, None]", self._send(message))
-        try:
-            waiting = step(coroutine)
-        except StopIteration:
-            return
-        self._blocked = True
-        self._answer.pause()
-        assert waiting is not None
-        waiting.add_done_callback(partial(self._go_on, coroutine, message))
-
-    def _go_on(self, coroutine: "Coroutine[Any, Any, None]", message: Message, _: object) -> None:
-        try:
-            waiting = step(coroutine)
-        except StopIteration:
-            self._blocked = False
-        else:
-            assert waiting is not None
-            waiting.add_done_callback(partial(self._go_on, coroutine, message))
-            return
-        if not message["more_body"]:
-            self._finish(None)
-        elif self._last is not None:
-            self._write_last()
-        else:
-            if self._backlog:
-                backlog, self._backlog = self._backlog, []
-                self._write({"type": "http.response.body", "body": b"".join(backlog), "more_body": True})
-            if not self._blocked:
-                self._answer.resume()
-
-    def _finish(self, failure: Exception | None) -> None:
-        if self.done.done():
-            return
         if failure is None:
-            self.done.set_result(None)
+            self._link.end(self._partial)
+        elif isinstance(failure, RequestTimeout):
+            self._link.cut()  # the client reads nothing, so there is no way to tell it
         else:
-            self.done.set_exception(failure)
+            self._link.end(error_event(failure))
+        if not self.done.done():
+            self.done.set_result(None)

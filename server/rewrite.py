@@ -34,6 +34,8 @@ GUIDED = {
 }
 """Names that vLLM dropped and now ignores in silence -> their place in `structured_outputs`."""
 
+STEERING = STRIPPED | GUIDED.keys()
+
 VISION_TOKENS = "vision_start|vision_end|vision_pad|image_pad|video_pad"
 CONTROL_TOKENS = (
     VISION_TOKENS + "|im_start|im_end|endoftext|object_ref_start|object_ref_end|box_start|box_end|quad_start|quad_end"
@@ -124,13 +126,8 @@ def prepare(body: dict[str, Any], raw: bytes, form: Form, settings: Settings) ->
     if form.strict is not None:
         form.strict(body)
     prepared = Prepared(body, stream=body.get("stream") is True)
-    for name in STRIPPED & body.keys():
-        del body[name]
-        prepared.stripped.append(name)
-        prepared.changed = True
-    for name in GUIDED.keys() & body.keys():
-        _translate_guided(body, name)
-        prepared.changed = True
+    if not STEERING.isdisjoint(body):
+        _take_out(body, prepared)
     if form.media == "chat" and body.get("messages") is not None:
         _collect_messages(body["messages"], "messages", prepared, settings)
     elif form.media == "responses" and isinstance(body.get("input"), list):
@@ -143,6 +140,15 @@ def prepare(body: dict[str, Any], raw: bytes, form: Form, settings: Settings) ->
         _check_counts(prepared.media, settings)
         prepared.changed = True
     return prepared
+
+
+def _take_out(body: dict[str, Any], prepared: Prepared) -> None:
+    for name in STRIPPED & body.keys():
+        del body[name]
+        prepared.stripped.append(name)
+    for name in GUIDED.keys() & body.keys():
+        _translate_guided(body, name)
+    prepared.changed = True
 
 
 def _translate_guided(body: dict[str, Any], name: str) -> None:

@@ -67,10 +67,8 @@ async def readyz(pool: Engines) -> dict[str, Any]:
 
 
 @open_routes.get("/metrics", tags=["operations"])
-async def prometheus(pool: Engines) -> Response:
+async def prometheus() -> Response:
     """Counters and histograms in Prometheus' text format."""
-    for engine in pool.engines:
-        metrics.ENGINE_READY.labels(engine.url).set(engine.ready)
     return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

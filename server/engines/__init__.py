@@ -4,7 +4,7 @@ Engines never import media or tasks: what reaches them is OpenAI's JSON with `da
 bytes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from server.engines.vllm import VllmEngine
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def reason(self) -> str:
         """Why it is not ready, in words; "" when it is."""
 
-    async def ask(self, method: str, path: str, body: bytes, headers: Iterable[tuple[str, str]]) -> Answer:
+    async def ask(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """Send one request. Raises EngineUnavailable, EngineFailed, EngineTimeout or Overloaded."""
 
     async def start(self) -> None:

@@ -35,9 +35,7 @@ class Pool:
         """Whether any engine takes requests."""
         return any(engine.ready for engine in self.engines)
 
-    async def ask(
-        self, method: str, path: str, body: bytes, headers: list[tuple[str, str]], model: str | None = None
-    ) -> Answer:
+    async def ask(self, method: str, path: str, body: bytes, headers: bytes, model: str | None = None) -> Answer:
         """Send a request to an engine that serves `model`, to another one if the first gives no answer at all.
 
         Raises EngineUnavailable when none is ready, EngineFailed, EngineTimeout or Overloaded of the last one tried.

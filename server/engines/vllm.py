@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -71,7 +70,7 @@ class VllmEngine:
                 await self._watch
         self._wire.close()
 
-    async def ask(self, method: str, path: str, body: bytes, headers: Iterable[tuple[str, str]]) -> Answer:
+    async def ask(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """See `Engine.ask`."""
         self.in_flight += 1
         try:
@@ -113,7 +112,7 @@ class VllmEngine:
         self._say(self._heartbeat.read(metrics, asyncio.get_running_loop().time()))
 
     async def _probe(self, path: str) -> bytes:
-        answer = await self._wire.request("GET", path, b"", [])
+        answer = await self._wire.request("GET", path, b"", b"")
         try:
             if answer.status != 200:
                 raise EngineUnavailable(f"its {path} answered {answer.status}")

@@ -8,7 +8,7 @@ engines stand on loopback, on a Unix socket or in the operator's own network.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -273,17 +273,18 @@ class Wire:
         self._sweeper = self.loop.call_later(1, self._sweep)
         self._closed = False
 
-    async def request(self, method: str, path: str, body: bytes, headers: Iterable[tuple[str, str]]) -> Answer:
+    async def request(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """Send a request; the answer's head is here when this returns, with its first event or its whole body.
+
+        `headers` are whole lines, each with its end of line.
 
         Raises EngineUnavailable, EngineFailed, EngineTimeout or Overloaded. Cancelling cuts the connection.
         """
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         head = b"%b %b%b%bcontent-length: %d\r\n\r\n" % (
             method.encode(),
             path.encode(),
             self._common_head,
-            lines.encode("latin-1"),
+            headers,
             len(body),
         )
         try:

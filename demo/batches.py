@@ -1,0 +1,128 @@
+"""Lessons as tensors: patches, tokens and targets of one batch of equal-sized pictures or clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+
+from demo import prompts
+from demo.lessons import Lesson
+from demo.model import Batch, merge_order
+from demo.shape import CELL_PX, MEAN, PATCH_PX, STD
+
+TOKENS_PER_SECOND = 2
+CORNER_UNIT_PX = 100.0
+TIME_UNIT_S = 10.0
+
+
+@dataclass
+class Targets:
+    """For each visual token, (B, N) and (B, N, 4 or 3); boxes count only where there is a shape."""
+
+    label: torch.Tensor
+    colour: torch.Tensor
+    offsets: torch.Tensor
+    """Corners of the shape's box from the cell's own corner, in cells."""
+    corners: torch.Tensor
+    """Corners of the shape's box from the picture's, in CORNER_UNIT_PX."""
+    times: torch.Tensor
+    """In TIME_UNIT_S."""
+
+
+def patches(frames: Sequence[Image.Image]) -> torch.Tensor:
+    """(T, rows * columns, 588 F): normalised as Qwen's processor does it, channel, frame, y, x within a patch."""
+    pixels = torch.from_numpy(np.stack([np.asarray(frame) for frame in frames])).float() / 255
+    pixels = (pixels - torch.tensor(MEAN)) / torch.tensor(STD)
+    together = min(2, len(frames))
+    count, height, width, _ = pixels.shape
+    rows, columns = height // PATCH_PX, width // PATCH_PX
+    split = pixels.view(count // together, together, rows, PATCH_PX, columns, PATCH_PX, 3)
+    return merge_order(split.permute(0, 2, 4, 6, 1, 3, 5).flatten(3), rows, columns)
+
+
+def targets(lessons: Sequence[Lesson]) -> Targets:
+    columns = lessons[0].frames[0].width // CELL_PX
+    per_grid = columns * (lessons[0].frames[0].height // CELL_PX)
+    cells = [cell for lesson in lessons for cell in lesson.cells]
+    size = (len(lessons), len(lessons[0].cells))
+    corners = torch.tensor([cell.box or (0.0,) * 4 for cell in cells]).view(*size, 4)
+    index = torch.arange(size[1]) % per_grid
+    own = torch.stack([index % columns, index // columns] * 2, dim=-1) * CELL_PX
+    return Targets(
+        label=torch.tensor([cell.label for cell in cells]).view(size),
+        colour=torch.tensor([cell.colour for cell in cells]).view(size),
+        offsets=(corners - own) / CELL_PX,
+        corners=corners / CORNER_UNIT_PX,
+        times=torch.tensor([cell.times_s for cell in cells]).view(*size, 3) / TIME_UNIT_S,
+    )
+
+
+@dataclass
+class Speller:
+    """Token ids of what is said around a picture."""
+
+    tokenizer: Tokenizer
+
+    def ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text).ids
+        return ids
+
+    def opening(self) -> list[int]:
+        return self.ids(f"<|im_start|>system\n{prompts.SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>")
+
+    def question(self, text: str) -> list[int]:
+        return self.ids(f"{text}<|im_end|>\n<|im_start|>assistant\n")
+
+    def answer(self, text: str) -> list[int]:
+        return self.ids(text) + self.ids("<|im_end|>")
+
+
+def visual_positions(grid: tuple[int, int, int], start: int) -> torch.Tensor:
+    """(3, N): seconds (in units of 1 / TOKENS_PER_SECOND), rows and columns of cells, all from `start`."""
+    grids, rows, columns = grid[0], grid[1] // 2, grid[2] // 2
+    axes = torch.arange(grids) * TOKENS_PER_SECOND, torch.arange(rows), torch.arange(columns)
+    return torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")]) + start
+
+
+def batch(lessons: Sequence[Lesson], speller: Speller) -> Batch:
+    """Pads the sequences of equal-sized lessons to the longest."""
+    seen = torch.stack([patches(lesson.frames) for lesson in lessons])
+    first = lessons[0].frames[0]
+    grid = (seen.shape[1], first.height // PATCH_PX, first.width // PATCH_PX)
+    count = len(lessons[0].cells)
+    opening = speller.opening()
+    visual = visual_positions(grid, len(opening))
+    after = int(visual.max()) + 1
+    pad = speller.tokenizer.token_to_id("<|image_pad|>" if len(lessons[0].frames) == 1 else "<|video_pad|>")
+    head = opening + [pad] * count + speller.ids("<|vision_end|>")
+    head_at = torch.cat([torch.arange(len(opening)).expand(3, -1), visual, torch.full((3, 1), after)], dim=1)
+    rows = [sequence(lesson, speller, after + 1) for lesson in lessons]
+    longest = max(len(tokens) for tokens, _, _, _ in rows)
+    size = (len(lessons), len(head) + longest)
+    tokens, segments = torch.zeros(size, dtype=torch.long), torch.full(size, -1)
+    positions, answers = torch.zeros((3, *size), dtype=torch.long), torch.zeros(size, dtype=torch.bool)
+    tokens[:, : len(head)], segments[:, : len(head)] = torch.tensor(head), 0
+    positions[:, :, : len(head)] = head_at[:, None]
+    for i, (ids, at, segment, told) in enumerate(rows):
+        here = slice(len(head), len(head) + len(ids))
+        tokens[i, here], segments[i, here], answers[i, here] = map(torch.tensor, (ids, segment, told))
+        positions[:, i, here] = torch.tensor(at)
+    return Batch(seen, grid, tokens, positions, segments, answers, visual_at=len(opening))
+
+
+def sequence(lesson: Lesson, speller: Speller, start: int) -> tuple[list[int], list[int], list[int], list[bool]]:
+    """Ids, positions, segments and answer marks of a lesson's questions; each question starts at `start`."""
+    ids: list[int] = []
+    at: list[int] = []
+    segment: list[int] = []
+    told: list[bool] = []
+    for number, (question, answer) in enumerate(lesson.questions, 1):
+        asked, given = speller.question(question), speller.answer(answer)
+        ids += asked + given
+        at += range(start, start + len(asked) + len(given))
+        segment += [number] * (len(asked) + len(given))
+        told += [False] * len(asked) + [True] * len(given)
+    return ids, at, segment, told

@@ -1,0 +1,252 @@
+"""What the model is taught: scenes as pixels, questions with answers, dense targets for each visual token."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from PIL import Image
+
+from demo import prompts, scenes
+from demo.shape import CELL_PX, IMAGE_PIXELS, VIDEO_PIXELS
+
+Wh = tuple[int, int]
+Question = tuple[str, str]
+"""What is asked, and the answer."""
+Asker = Callable[[Random, Sequence[scenes.Thing]], Question]
+
+
+@dataclass
+class Cell:
+    """What one visual token should know; boxes in shown pixels."""
+
+    label: int = 0
+    """0: nothing here; else 1 + index in SHAPES."""
+    colour: int = 0
+    box: tuple[float, float, float, float] | None = None
+    times_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Now; when the latest event began; when the latest finished one ended."""
+
+
+@dataclass
+class Lesson:
+    frames: list[Image.Image]
+    """Of the shown size; one for a picture, two for each grid of a clip."""
+    questions: list[Question]
+    cells: list[Cell] = field(default_factory=list)
+    """Grid by grid, row by row."""
+
+
+def shown_size(wh: Wh, pixels: tuple[int, int]) -> Wh:
+    """The size that Qwen's processor gives a picture or frame: multiples of 28 within the limits.
+
+    >>> shown_size((1000, 500), (3136, 50176))
+    (308, 140)
+    """
+    width, height = (max(CELL_PX, round(side / CELL_PX) * CELL_PX) for side in wh)
+    area = wh[0] * wh[1]
+    if width * height > pixels[1]:
+        scale = (area / pixels[1]) ** 0.5
+        width, height = (max(CELL_PX, int(side / scale / CELL_PX) * CELL_PX) for side in wh)
+    elif width * height < pixels[0]:
+        scale = (pixels[0] / area) ** 0.5
+        width, height = (-int(-side * scale // CELL_PX) * CELL_PX for side in wh)
+    return width, height
+
+
+def canvases() -> dict[Wh, list[Wh]]:
+    """Sizes of pictures grouped by the size they are shown at, as often as `scenes.picture` has them."""
+    random = Random("canvases")
+    groups: dict[Wh, list[Wh]] = {}
+    for _ in range(6000):
+        wh = scenes.canvas_size(random)
+        groups.setdefault(shown_size(wh, IMAGE_PIXELS), []).append(wh)
+    return groups
+
+
+def shown(image: Image.Image, wh: Wh, random: Random) -> Image.Image:
+    """The picture as the gateway hands it on: scaled, and now and then through JPEG."""
+    image = image if image.size == wh else image.resize(wh, Image.Resampling.BICUBIC)
+    if random.random() < 0.3:
+        packed = io.BytesIO()
+        image.save(packed, "JPEG", quality=random.choice((80, 90, 95)))
+        image = Image.open(packed).convert("RGB")
+    return image
+
+
+def scaled(thing: scenes.Thing, source: Wh, target: Wh) -> scenes.Thing:
+    """The same shape in whole pixels of the picture shown."""
+    x, y = target[0] / source[0], target[1] / source[1]
+    x1, y1, x2, y2 = thing.bbox
+    return scenes.Thing(thing.label, thing.colour, (round(x1 * x), round(y1 * y), round(x2 * x), round(y2 * y)))
+
+
+def picture_lesson(seed: int, canvas: Wh, count: tuple[int, int], askers: Sequence[Asker]) -> Lesson:
+    """One picture and a question about it from each of `askers`."""
+    random = Random(f"lesson {seed}")
+    picture = scenes.picture(seed, canvas, count)
+    wh = shown_size(canvas, IMAGE_PIXELS)
+    things = sorted((scaled(thing, canvas, wh) for thing in picture.objects), key=lambda thing: thing.bbox)
+    asked = [ask(random, things) for ask in askers]
+    return Lesson([shown(picture.image, wh, random)], asked, picture_cells(wh, things))
+
+
+def picture_cells(wh: Wh, things: Sequence[scenes.Thing]) -> list[Cell]:
+    """For each cell the shape that covers it, the nearest by centre where several do."""
+    cells = []
+    for y in range(0, wh[1], CELL_PX):
+        for x in range(0, wh[0], CELL_PX):
+            over = [t for t in things if overlap(t.bbox, (x, y)) > 40]
+            best = max(over, key=lambda t, at=(x, y): overlap(t.bbox, at), default=None)
+            cells.append(Cell() if best is None else known(best))
+    return cells
+
+
+def known(thing: scenes.Thing) -> Cell:
+    colour = list(scenes.COLOURS).index(thing.colour)
+    return Cell(1 + scenes.SHAPES.index(thing.label), colour, thing.bbox)
+
+
+def overlap(box: scenes.Box, at: tuple[int, int]) -> int:
+    """Pixels of `box` in the cell whose corner is `at`."""
+    width = min(box[2], at[0] + CELL_PX) - max(box[0], at[0])
+    height = min(box[3], at[1] + CELL_PX) - max(box[1], at[1])
+    return max(0, width) * max(0, height)
+
+
+def some_labels(random: Random, things: Sequence[scenes.Thing]) -> list[str]:
+    """A few labels, or all; sometimes only such as are there."""
+    if random.random() < 0.25:
+        return list(scenes.SHAPES)
+    present = sorted({thing.label for thing in things})
+    pool = present if present and random.random() < 0.4 else scenes.SHAPES
+    return random.sample(pool, random.randint(1, min(3, len(pool))))
+
+
+def ask_detect(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    """Boxes of some labels, which may not be there."""
+    labels = some_labels(random, things)
+    items = [{"bbox_2d": thing.bbox, "label": thing.label} for thing in things if thing.label in labels]
+    return prompts.detect(labels), prompts.answer(items)
+
+
+def ask_coloured(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    """Boxes of some labels with the colour as sub-label, from all colours or those in the picture."""
+    labels = some_labels(random, things)
+    present = sorted({thing.colour for thing in things})
+    colours = present if present and random.random() < 0.5 else random.sample(list(scenes.COLOURS), 6)
+    found = [thing for thing in things if thing.label in labels]
+    items = [{"bbox_2d": thing.bbox, "label": thing.label, "sub_label": thing.colour} for thing in found]
+    return prompts.detect(labels, colours), prompts.answer(items)
+
+
+def named(random: Random, things: Sequence[scenes.Thing]) -> tuple[str, list[scenes.Thing]]:
+    """A name such as "red star" or "star", mostly of something there, and what it names."""
+    if things and random.random() < 0.75:
+        thing = random.choice(things)
+        label, colour = thing.label, thing.colour
+    else:
+        label, colour = random.choice(scenes.SHAPES), random.choice(list(scenes.COLOURS))
+    if random.random() < 0.5:
+        return label, [thing for thing in things if thing.label == label]
+    return f"{colour} {label}", [thing for thing in things if (thing.label, thing.colour) == (label, colour)]
+
+
+def ask_named(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    name, found = named(random, things)
+    return prompts.detect([name]), prompts.answer([{"bbox_2d": thing.bbox, "label": name} for thing in found])
+
+
+def ask_count(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    name, found = ("shape", list(things)) if random.random() < 0.4 else named(random, things)
+    return prompts.count(name), prompts.count_answer(len(found), name)
+
+
+def ask_point(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    labels = some_labels(random, things)
+    points = [
+        {"point_2d": [(t.bbox[0] + t.bbox[2]) // 2, (t.bbox[1] + t.bbox[3]) // 2], "label": t.label}
+        for t in things
+        if t.label in labels
+    ]
+    return prompts.point(labels), prompts.answer(points)
+
+
+PLACES: dict[str, Callable[[scenes.Thing], int]] = {
+    "largest": lambda t: -(t.bbox[2] - t.bbox[0]) * (t.bbox[3] - t.bbox[1]),
+    "smallest": lambda t: (t.bbox[2] - t.bbox[0]) * (t.bbox[3] - t.bbox[1]),
+    "leftmost": lambda t: t.bbox[0] + t.bbox[2],
+    "rightmost": lambda t: -t.bbox[0] - t.bbox[2],
+    "topmost": lambda t: t.bbox[1] + t.bbox[3],
+    "bottommost": lambda t: -t.bbox[1] - t.bbox[3],
+}
+
+
+def ask_ground(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    """The largest star, the leftmost shape, the red circle: one box, or none where nothing fits."""
+    place, measure = random.choice(list(PLACES.items()))
+    name, found = ("shape", list(things)) if random.random() < 0.3 else named(random, things)
+    phrase = f"the {place} {name}"
+    items = [{"bbox_2d": min(found, key=measure).bbox, "label": name}] if found else []
+    return prompts.ground(phrase), prompts.answer(items)
+
+
+def ask_caption(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    names = [("an " if t.colour[0] in "aeiou" else "a ") + f"{t.colour} {t.label}" for t in things]
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no shapes"
+    return prompts.CAPTION, f"The picture shows {listed}."
+
+
+ASKERS: dict[Asker, float] = {
+    ask_detect: 40,
+    ask_coloured: 16,
+    ask_named: 10,
+    ask_count: 12,
+    ask_point: 8,
+    ask_ground: 10,
+    ask_caption: 4,
+}
+"""Questions about pictures, and how often each is asked."""
+
+
+def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:
+    """One clip of `grids` seconds sampled at 2 fps, all its events, and the moment of one of them."""
+    random = Random(f"lesson {seed}")
+    wh = shown_size(canvas, VIDEO_PIXELS)
+    clip = scenes.clip(seed, grids, (wh[0] * 2, wh[1] * 2), max_events=max_events)
+    empty = scenes.Clip(clip.wh, clip.fps, clip.duration_s, (), clip.background).frame(0).resize(wh)
+    frames = []
+    cells: list[Cell] = []
+    for i in range(2 * grids):
+        now = [event for event in clip.events if event.start_s <= i / 2 < event.end_s]
+        frames.append(clip.frame(i / 2).resize(wh, Image.Resampling.BICUBIC) if now else empty)
+        if i % 2:
+            cells += clip_cells(clip, wh, i // 2)
+    items = [
+        {"start_time": prompts.clock(e.start_s), "end_time": prompts.clock(e.end_s), "description": e.description}
+        for e in clip.events
+    ]
+    one = random.choice(clip.events)
+    query = one.description[0].lower() + one.description[1:-1]
+    asked = [
+        (prompts.EVENTS, prompts.answer(items)),
+        (prompts.moment(query), prompts.moment_answer(one.start_s, one.end_s)),
+    ]
+    return Lesson(frames, asked, cells)
+
+
+def clip_cells(clip: scenes.Clip, wh: Wh, grid: int) -> list[Cell]:
+    """The cells of the two frames at `grid` and `grid` + 0.5 seconds."""
+    things: list[scenes.Thing] = []
+    for time_s in (grid, grid + 0.5):
+        for event in clip.events:
+            if event.start_s <= time_s < event.end_s:
+                share = (time_s - event.start_s) / (event.end_s - event.start_s)
+                box = [round((a + (b - a) * share) / 2) for a, b in zip(*event.path, strict=True)]
+                things.append(scenes.Thing(event.label, event.colour, (box[0], box[1], box[2], box[3])))
+    cells = picture_cells(wh, things[-1:])
+    begun = max((e.start_s for e in clip.events if e.start_s <= grid + 0.5), default=0.0)
+    ended = max((e.end_s for e in clip.events if e.end_s <= grid + 0.5), default=0.0)
+    for cell in cells:
+        cell.times_s = (float(grid), begun, ended)
+    return cells

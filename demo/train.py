@@ -1,0 +1,271 @@
+"""Trains the demo checkpoint from nothing on the CPU (or a GPU where there is one), and writes it.
+
+    .venv-engine/bin/python demo/train.py --minutes 150 [--workers 2] [--state .cache/demo-train]
+    .venv-engine/bin/python demo/train.py --export demo/checkpoint
+
+Resumes from its state folder, which is written every few minutes; may be stopped (SIGSTOP) and continued at any time,
+because a pause does not count as training. Two dense losses beside the answers' break the plateaus: what each cell
+holds, read off the vision tower, and where and when that is, read off the language layers. Their heads are not kept.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F  # noqa: N812 - its customary name
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from demo import batches, lessons
+from demo import tokenizer as words
+from demo.build import initial_weights, save
+from demo.model import Batch, Weights, answer_loss, see, think
+from demo.shape import VIDEO_PIXELS, Shape
+
+DENSE_WEIGHT = 0.3
+HEADS = {"head.vision": 6 + 6 + 4, "head.text": 4 + 3}
+PICTURES, CLIPS = 12, 3600
+"""Pictures of a worker's batch; tokens of its clips, which sets how many there are."""
+
+
+@dataclass
+class Student:
+    """Weights, what updates them, and how far training is."""
+
+    shape: Shape
+    weights: Weights
+    optimizers: list[torch.optim.Optimizer]
+    peak: list[float]
+    """Learning rate of each parameter group before the schedule."""
+    step: int = 0
+    trained_s: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+
+def new_student(seed: int, device: str, rates: tuple[float, float]) -> Student:
+    """Muon for the matrices inside the layers, AdamW for the rest: `rates` in this order."""
+    shape = Shape(vocabulary=words.VOCABULARY)
+    weights = initial_weights(shape, seed)
+    random = torch.Generator().manual_seed(seed + 1)
+    for name, out in HEADS.items():
+        weights[name] = torch.randn(out, shape.hidden, generator=random) * shape.hidden**-0.5
+    weights = {name: weight.to(device).requires_grad_() for name, weight in weights.items()}
+    inner = [w for name, w in weights.items() if w.ndim == 2 and ".weight" in name and "embed" not in name]
+    chosen = {id(w) for w in inner}
+    rest = [w for w in weights.values() if id(w) not in chosen]
+    optimizers = [
+        torch.optim.Muon(inner, lr=rates[0], weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=rates[1], betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+    peak = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    return Student(shape, weights, optimizers, peak)
+
+
+def dense_losses(
+    weights: Weights, targets: batches.Targets, seen: torch.Tensor, hidden: torch.Tensor, clip: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each cell holds, from the vision tower; where and when, from the language layers."""
+    what = F.linear(seen.float(), weights["head.vision"])
+    there = targets.label > 0
+    vision = F.cross_entropy(what[..., :6].flatten(0, 1), targets.label.flatten())
+    where = F.linear(hidden.float(), weights["head.text"])
+    text = F.smooth_l1_loss(where[..., 4:], targets.times, beta=0.1) if clip else where.sum() * 0
+    if there.any():
+        vision = vision + F.cross_entropy(what[..., 6:12][there], targets.colour[there])
+        vision = vision + F.smooth_l1_loss(what[..., 12:][there], targets.offsets[there], beta=0.3)
+        text = text + F.smooth_l1_loss(where[..., :4][there], targets.corners[there], beta=0.1) * 4
+    return vision, text
+
+
+def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[Any, Any]) -> list[lessons.Lesson]:
+    """The step's lessons; all workers take the same kind and size, so that none waits long for another."""
+    random = Random(f"plan {step}")
+    first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
+    if random.random() < (0.3 if progress > 0.04 else 0.15):
+        longest = 8 if progress < 0.1 else 25 if progress < 0.25 else 120
+        grids = round(5 * (longest / 5) ** random.random())
+        canvas = random.choice([(320, 240), (320, 240), (640, 360), (240, 240), (240, 320), (360, 640)])
+        wh = lessons.shown_size(canvas, VIDEO_PIXELS)
+        count = max(1, CLIPS // (grids * wh[0] * wh[1] // 784 + 150))
+        events = 2 if progress < 0.1 else 6
+        return [lessons.clip_lesson(first_seed + 2 * i, grids, canvas, events) for i in range(min(count, 16))]
+    sizes = sorted(pools)
+    wh = random.choices(sizes, [len(pools[size]) for size in sizes])[0]
+    most = 6
+    if progress < 0.15:
+        most = 1 if progress < 0.05 else 3
+        small = [size for size in sizes if size[0] * size[1] <= 140 * 140 * (1 + 20 * progress)]
+        wh = random.choice(small)
+    choice = Random(f"canvas {first_seed}")
+    # The same kinds of questions for the whole batch: their lengths then differ little.
+    asked = random.choices(list(lessons.ASKERS), list(lessons.ASKERS.values()), k=4 if most == 1 else 3)
+    return [
+        lessons.picture_lesson(first_seed + 2 * i, choice.choice(pools[wh]), (1 if most < 6 else 0, most), asked)
+        for i in range(PICTURES)
+    ]
+
+
+def rate(progress: float, cooldown: float) -> float:
+    """Share of the peak learning rate: a short warm-up, then flat, then down to nothing over the last `cooldown`."""
+    return min(1.0, (progress + 0.0005) / 0.01) * min(1.0, max(0.0, 1 - progress) / cooldown)
+
+
+def to(device: str, batch: Batch, targets: batches.Targets) -> None:
+    """Moves a batch and its targets, patches in bfloat16: that is what all layers then compute in."""
+    batch.patches = batch.patches.to(device, torch.bfloat16)
+    for thing in (batch, targets):
+        for name, value in vars(thing).items():
+            if isinstance(value, torch.Tensor):
+                setattr(thing, name, value.to(device))
+
+
+def learn(student: Student, batch: Batch, targets: batches.Targets, share: float, world: int) -> dict[str, float]:
+    """One update; the losses before it."""
+    weights = student.weights
+    seen = see(weights, student.shape, batch)
+    hidden = think(weights, student.shape, batch, seen)
+    told = answer_loss(weights, batch, hidden)
+    at_picture = hidden[:, batch.visual_at : batch.visual_at + seen.shape[1]]
+    vision, text = dense_losses(weights, targets, seen, at_picture, clip=batch.grid[0] > 1)
+    (told + DENSE_WEIGHT * (vision + text)).backward()
+    leaves = list(weights.values())
+    if world > 1:
+        together = torch.cat([leaf.grad.flatten() for leaf in leaves if leaf.grad is not None])
+        dist.all_reduce(together)
+        together /= world
+        for leaf, grad in zip(leaves, together.split([leaf.numel() for leaf in leaves]), strict=True):
+            leaf.grad = grad.view_as(leaf)
+    torch.nn.utils.clip_grad_norm_(leaves, 1.0)
+    groups = [group for optimizer in student.optimizers for group in optimizer.param_groups]
+    for group, peak in zip(groups, student.peak, strict=True):
+        group["lr"] = peak * share
+    for optimizer in student.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return {"told": told.item(), "vision": vision.item(), "text": text.item()}
+
+
+def keep(student: Student, folder: Path) -> None:
+    """Writes the state beside the old one, then puts it in its place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        "weights": {name: weight.detach().cpu() for name, weight in student.weights.items()},
+        "optimizers": [optimizer.state_dict() for optimizer in student.optimizers],
+        "step": student.step,
+        "trained_s": student.trained_s,
+    }
+    torch.save(state, folder / "state.new")
+    (folder / "state.new").replace(folder / "state.pt")
+
+
+def take_up(student: Student, folder: Path) -> None:
+    """Continues from the state in `folder`, if there is one."""
+    if not (folder / "state.pt").exists():
+        return
+    state = torch.load(folder / "state.pt", weights_only=True)
+    with torch.no_grad():
+        for name, weight in student.weights.items():
+            weight.copy_(state["weights"][name])
+    for optimizer, held in zip(student.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(held)
+    student.step, student.trained_s = state["step"], state["trained_s"]
+
+
+def train(rank: int, options: argparse.Namespace) -> None:
+    """One worker's part of the training; worker 0 keeps the state and tells how it goes."""
+    world = options.workers
+    torch.set_num_threads(options.threads)
+    if world > 1:
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", str(options.rendezvous_port))
+        dist.init_process_group("gloo", rank=rank, world_size=world)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    student = new_student(options.seed, device, (options.matrix_rate, options.rate))
+    take_up(student, options.state)
+    speller = batches.Speller(words.trained(words.corpus()))
+    pools = lessons.canvases()
+    kept = time.monotonic()
+    recent: dict[str, list[float]] = {}
+    while True:
+        progress = student.trained_s / (options.minutes * 60)
+        if world > 1:  # one clock for all, or one of them would stop a step early
+            clock = torch.tensor([progress], dtype=torch.float64)
+            dist.broadcast(clock, 0)
+            progress = clock.item()
+        if progress >= 1:
+            break
+        began = time.monotonic()
+        taught = lesson_batch(student.step, rank, world, progress, pools)
+        batch, targets = batches.batch(taught, speller), batches.targets(taught)
+        to(device, batch, targets)
+        losses = learn(student, batch, targets, rate(progress, options.cooldown), world)
+        student.step += 1
+        student.trained_s += min(time.monotonic() - began, 20)
+        if rank == 0:
+            kind = "clips" if batch.grid[0] > 1 else "pictures"
+            for name, value in losses.items():
+                recent.setdefault(f"{kind} {name}", []).append(value)
+            recent.setdefault(f"{kind} seen", []).append(len(taught) * world)
+            if student.step % 50 == 0:
+                tell(student, progress, recent, options.state)
+                recent = {}
+            if time.monotonic() - kept > options.keep_s:
+                keep(student, options.state)
+                kept = time.monotonic()
+    if rank == 0:
+        keep(student, options.state)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def tell(student: Student, progress: float, recent: dict[str, list[float]], folder: Path) -> None:
+    """One line for people, one JSON line for plots."""
+    means = {name: sum(values) / len(values) for name, values in recent.items() if not name.endswith("seen")}
+    seen = {name: sum(values) for name, values in recent.items() if name.endswith("seen")}
+    bar = "#" * int(progress * 30)
+    figures = "  ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
+    print(f"[{bar:<30}] step {student.step}  {student.trained_s / 60:.1f} min  {figures}  {seen}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": student.step, "trained_s": student.trained_s, **means, **seen}) + "\n")
+
+
+def export(state: Path, out: Path) -> None:
+    """Writes the weights of a state as a checkpoint that vLLM serves."""
+    shape = Shape(vocabulary=words.VOCABULARY)
+    weights = torch.load(state / "state.pt", weights_only=True)["weights"]
+    save(out, {name: weight for name, weight in weights.items() if name not in HEADS}, shape)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--state", type=Path, default=Path(".cache/demo-train"), help="folder to keep and resume from")
+    parser.add_argument("--export", type=Path, help="write the state's weights as a checkpoint here, and stop")
+    parser.add_argument("--minutes", type=float, default=150, help="training time of the whole schedule")
+    parser.add_argument("--workers", type=int, default=1 if torch.cuda.is_available() else 2)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of embeddings, norms and heads")
+    parser.add_argument("--matrix-rate", type=float, default=3e-3, help="peak learning rate of the layers' matrices")
+    parser.add_argument("--cooldown", type=float, default=0.3, help="part of the schedule in which the rate falls")
+    parser.add_argument("--keep-s", type=float, default=180, help="seconds between two writings of the state")
+    parser.add_argument("--rendezvous-port", type=int, default=29517)
+    options = parser.parse_args()
+    if options.export:
+        export(options.state, options.export)
+    elif options.workers == 1:
+        train(0, options)
+    else:
+        torch.multiprocessing.spawn(train, (options,), nprocs=options.workers)
+
+
+if __name__ == "__main__":
+    main()

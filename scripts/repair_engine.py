@@ -2,9 +2,9 @@
 
 PyPI's torchaudio, torchcodec and torchvision are built for CUDA torch. Beside a CPU torch the first two fail when they
 load their C library, and take transformers and vllm with them; Qwen2.5-VL needs neither, so they go. torchvision's
-Python half is all that the Qwen processor needs, and it fails only because two operators are not declared: a `.pth` file
-declares them before its first import, in this process and in every child. With the PyTorch CPU index all three are
-CPU builds and nothing is done: only what fails to import is touched.
+Python half is all that the Qwen processor needs, and it fails only because two operators are not declared: a `.pth`
+file declares them before its first import, in this process and in every child. With the PyTorch CPU index all three
+are CPU builds and nothing is done: only what fails to import is touched.
 """
 
 import subprocess

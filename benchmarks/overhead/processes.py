@@ -27,7 +27,9 @@ class ProcessFailed(Exception):
 class Running:
     """A process of ours on one core, its output in a file."""
 
-    def __init__(self, name: str, command: list[str], core: int, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], core: int, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         with log.open("wb") as output:
@@ -37,7 +39,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, **environment},
+                env={**os.environ, **(environment or {})},
                 preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )
         self.pid = self._process.pid
@@ -77,7 +79,7 @@ def free_ports(count: int) -> list[int]:
 def start_mock(core: int, folder: Path, *flags: str) -> tuple[Running, str]:
     """The mock engine and its base URL."""
     command = [sys.executable, "-m", "benchmarks.overhead.mock", "--keep-requests", "0", *flags]
-    mock = Running("mock", command, core, folder / "mock.log", {})
+    mock = Running("mock", command, core, folder / "mock.log")
     deadline_s = time.monotonic() + 20
     while time.monotonic() < deadline_s and not mock.ended():
         said = re.search(r"listening on (\S+)", mock.log.read_text())

@@ -45,7 +45,7 @@ def ratios(rounds: Rounds) -> list[dict[str, Any]]:
     """Each ratio of RATIOS whose two gateways ran: the median of the rounds' own ratios."""
     found = []
     for what, column, figure, over, under, at_most, target in RATIOS:
-        if over not in rounds[0] or under not in rounds[0]:
+        if over not in rounds[0] or under not in rounds[0] or column not in rounds[0][over]:
             continue
         values = [one[over][column][figure] / one[under][column][figure] for one in rounds]
         ratio = median(values)
@@ -88,22 +88,27 @@ def table(result: dict[str, dict[str, dict[str, float]]]) -> str:
 
 def _row(gateway: str, columns: dict[str, dict[str, float]], direct: dict[str, dict[str, float]]) -> list[str]:
     def added(column: str, figure: str) -> str:
+        if column not in columns:
+            return ""
         value = columns[column][figure]
         if gateway == "direct":
             return f"({value:.3f})"
         return f"{value - direct[column][figure]:.3f}"
 
+    def plain(column: str, figure: str) -> str:
+        return f"{columns[column][figure]:,.0f}" if column in columns else ""
+
     def cost(column: str, figure: str) -> str:
-        return "-" if gateway == "direct" else f"{columns[column][figure]:,.1f}"
+        return "" if gateway == "direct" or column not in columns else f"{columns[column][figure]:,.1f}"
 
     return [
         gateway,
         cost("json", "us_per_request"),
-        f"{columns['json']['requests_per_s']:,.0f}",
+        plain("json", "requests_per_s"),
         added("single", "p50_ms"),
         added("single", "p99_ms"),
         cost("stream", "us_per_chunk"),
-        f"{columns['stream']['served']:.0f}",
+        plain("stream", "served"),
         added("stream", "first_byte_p50_ms"),
         added("stream", "chunk_p50_ms"),
         added("stream", "chunk_p99_ms"),

@@ -51,12 +51,15 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead.run", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one round of short windows: a look, not a result")
     parser.add_argument("--only", default=",".join(GATEWAYS), help="gateways to run, by comma")
-    parser.add_argument("--columns", default=",".join(column.name for column in COLUMNS), help=argparse.SUPPRESS)
+    parser.add_argument("--columns", default=",".join(column.name for column in COLUMNS), help="loads, by comma")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="length of a window")
     parser.add_argument("--gateway-core", type=int, default=1)
     parser.add_argument("--load-core", type=int, default=0)
     parser.add_argument("--pause-pid", type=int, action="append", default=[], help="process to stop meanwhile")
+    parser.add_argument(
+        "--priority", type=int, default=0, help="nice value of all that is measured; below 0 needs root"
+    )
     parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/")
     return parser.parse_args()
 
@@ -149,6 +152,7 @@ def main() -> None:
     if options.quick:
         options.rounds, options.seconds = 1, 2
     os.sched_setaffinity(0, {options.load_core})
+    os.setpriority(os.PRIO_PROCESS, 0, options.priority)
     before = machine()
     with contenders(options, LOGS) as started:
         found = uvloop.run(ready(started))

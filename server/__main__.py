@@ -6,13 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.app import create_app
-from server.http import protocol_class
+from server.app import create_server
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 
 USAGE_ERROR = 2
@@ -35,22 +33,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 
 async def serve(settings: Settings) -> int:
     """Listen until told to stop; the exit status."""
-    app = create_app(settings, settings.engine_url)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=protocol_class(settings),
-        ws="none",
-        loop="none",
-        lifespan="on",
-        access_log=False,
-        log_level=settings.log_level,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-    )
-    server = uvicorn.Server(config)
+    server = create_server(settings, settings.engine_url)
     await server.serve()
     return 0 if server.started else 1
 

@@ -1,10 +1,11 @@
-"""create_app: wires the parts; nothing else does."""
+"""create_app and create_server: wire the parts; nothing else does."""
 
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -24,6 +25,7 @@ from server.errors import (
     MissingField,
     NotFound,
 )
+from server.http import protocol_class
 from server.media import MediaLoader
 from server.middleware import Edge
 from server.routes import keyed_routes, open_routes
@@ -66,6 +68,29 @@ def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     chat = Chat(settings, pool, media, auth, admission)
     return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
+
+
+def create_server(settings: Settings, engine_urls: Sequence[str]) -> uvicorn.Server:
+    """The app behind a socket, with the limits of `settings`; `await server.serve()` runs it."""
+    app = create_app(settings, engine_urls)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=protocol_class(settings),
+            ws="none",
+            loop="none",
+            lifespan="on",
+            log_config=None,
+            log_level=settings.log_level,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=2048,
+        )
+    )
 
 
 async def _gateway_error(_: Request, failure: Exception) -> JSONResponse:

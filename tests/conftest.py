@@ -1,0 +1,81 @@
+"""What tests share: a mock engine, a gateway before it on a real socket, and clients that speak to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+import uvloop
+
+from benchmarks.overhead.mock import MODEL, Mock
+from server.app import create_server
+from server.settings import Settings
+
+ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
+"""The smallest chat request."""
+
+Running = Callable[..., AbstractAsyncContextManager[str]]
+"""running(engine_urls, **settings) -> base URL of a gateway."""
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of production."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 5) -> None:
+    """Wait for a condition; a test that never meets it fails here."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def running_gateway(engine_urls: list[str], **changes: Any) -> AsyncIterator[str]:
+    """A gateway on a free port, stopped at the end."""
+    options = {"engine_poll_s": 0.05, "media_workers": 1, **changes}
+    server = create_server(Settings(port=0, access_log=False, log_level="warning", **options), engine_urls)
+    task = asyncio.create_task(server.serve())
+    try:
+        await until(lambda: server.started or task.done())
+        if task.done():
+            task.result()
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await task
+
+
+@pytest.fixture
+async def mock() -> AsyncIterator[Mock]:
+    """A mock engine; `mock.behaviour` says how it meets the next requests."""
+    mock = Mock()
+    yield mock
+    await mock.close()
+
+
+@pytest.fixture
+def running() -> Running:
+    """Starts gateways: for tests that need several, or settings of their own."""
+    return running_gateway
+
+
+@pytest.fixture
+async def gateway(mock: Mock) -> AsyncIterator[str]:
+    """The base URL of a gateway before `mock`."""
+    async with running_gateway([await mock.listen()]) as url:
+        yield url
+
+
+@pytest.fixture
+async def client(gateway: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """An HTTP client of `gateway`."""
+    async with httpx2.AsyncClient(base_url=gateway, timeout=10) as client:
+        yield client

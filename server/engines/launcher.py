@@ -174,7 +174,7 @@ class EngineProcess:
                     too_slow = f"it was not ready within {self._patience.start_timeout_s:g} s"
             status = await self._until_ended(process, ended)
             await self._become("starting")
-            # Whoever holds the pipe's other end is dead by now; if not, its words are not worth waiting for.
+            guard.end_family(process.pid)  # the guard has done it, unless it was killed itself
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reader, 2)
         finally:

@@ -9,7 +9,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from demo import prompts
-from demo.lessons import Lesson
+from demo.lessons import Lesson, Question
 from demo.model import Batch, merge_order
 from demo.shape import CELL_PX, MEAN, PATCH_PX, STD
 
@@ -99,30 +99,29 @@ def batch(lessons: Sequence[Lesson], speller: Speller) -> Batch:
     pad = speller.tokenizer.token_to_id("<|image_pad|>" if len(lessons[0].frames) == 1 else "<|video_pad|>")
     head = opening + [pad] * count + speller.ids("<|vision_end|>")
     head_at = torch.cat([torch.arange(len(opening)).expand(3, -1), visual, torch.full((3, 1), after)], dim=1)
-    rows = [sequence(lesson, speller, after + 1) for lesson in lessons]
-    longest = max(len(tokens) for tokens, _, _, _ in rows)
-    size = (len(lessons), len(head) + longest)
-    tokens, segments = torch.zeros(size, dtype=torch.long), torch.full(size, -1)
-    positions, answers = torch.zeros((3, *size), dtype=torch.long), torch.zeros(size, dtype=torch.bool)
-    tokens[:, : len(head)], segments[:, : len(head)] = torch.tensor(head), 0
-    positions[:, :, : len(head)] = head_at[:, None]
-    for i, (ids, at, segment, told) in enumerate(rows):
-        here = slice(len(head), len(head) + len(ids))
-        tokens[i, here], segments[i, here], answers[i, here] = map(torch.tensor, (ids, segment, told))
-        positions[:, i, here] = torch.tensor(at)
-    return Batch(seen, grid, tokens, positions, segments, answers, visual_at=len(opening))
+    tokens = [torch.tensor(head).expand(len(lessons), -1)]
+    spans = []
+    answers = [torch.zeros(len(lessons), len(head), dtype=torch.bool)]
+    positions = [head_at]
+    end = len(head)
+    for column in zip(*(lesson.questions for lesson in lessons), strict=True):
+        ids, marks = spelled(column, speller)
+        tokens.append(ids)
+        answers.append(marks)
+        positions.append((torch.arange(ids.shape[1]) + after + 1).expand(3, -1))
+        spans.append((end, end + ids.shape[1]))
+        end += ids.shape[1]
+    at = torch.cat(positions, dim=1)[:, None].expand(3, len(lessons), -1)
+    return Batch(seen, grid, torch.cat(tokens, dim=1), at, spans, torch.cat(answers, dim=1), visual_at=len(opening))
 
 
-def sequence(lesson: Lesson, speller: Speller, start: int) -> tuple[list[int], list[int], list[int], list[bool]]:
-    """Ids, positions, segments and answer marks of a lesson's questions; each question starts at `start`."""
-    ids: list[int] = []
-    at: list[int] = []
-    segment: list[int] = []
-    told: list[bool] = []
-    for number, (question, answer) in enumerate(lesson.questions, 1):
-        asked, given = speller.question(question), speller.answer(answer)
-        ids += asked + given
-        at += range(start, start + len(asked) + len(given))
-        segment += [number] * (len(asked) + len(given))
-        told += [False] * len(asked) + [True] * len(given)
-    return ids, at, segment, told
+def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids of questions with answers, padded to the longest, and which of them belong to an answer."""
+    rows = [(speller.question(question), speller.answer(answer)) for question, answer in questions]
+    longest = max(len(asked) + len(given) for asked, given in rows)
+    ids, told = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.bool)
+    for i, (asked, given) in enumerate(rows):
+        end = len(asked) + len(given)
+        ids[i, :end] = torch.tensor(asked + given)
+        told[i, len(asked) : end] = True
+    return ids, told

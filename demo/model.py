@@ -5,6 +5,7 @@ in the vision tower, every layer with full attention, and several questions abou
 questions see the picture but not each other, so the picture is looked at once for all of them.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ EPSILON = 1e-6
 
 @dataclass
 class Batch:
-    """B sequences `prefix, visual tokens, question and answer, question and answer, ...`, padded at the right."""
+    """B sequences `prefix, visual tokens, question and answer, question and answer, ...`, each question padded."""
 
     patches: torch.Tensor
     """(B, T, P, 588 F): normalised patches in merge order; F frames a grid, 1 where both frames are the same."""
@@ -28,8 +29,9 @@ class Batch:
     """(B, L) ids, the visual ones included."""
     positions: torch.Tensor
     """(3, B, L): time, row, column, as M-RoPE counts them."""
-    segments: torch.Tensor
-    """(B, L): 0 for what all see (prefix and visual tokens), k for the k-th question and its answer, -1 for padding."""
+    spans: list[tuple[int, int]]
+    """Where each question with its answer begins and ends, the same in all sequences; before the first comes the
+    prefix with the visual tokens, which all questions see."""
     answers: torch.Tensor
     """(B, L) bool: tokens of answers, which the loss is taken on."""
     visual_at: int
@@ -85,7 +87,7 @@ def see(weights: Weights, shape: Shape, batch: Batch) -> torch.Tensor:
         block = f"visual.blocks.{i}."
         qkv = linear(weights, block + "attn.qkv", norm(x, weights[block + "norm1.weight"]))
         q, k, v = qkv.view(*x.shape[:2], 3, shape.vision_heads, head).permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(rotated(q, cos, sin), rotated(k, cos, sin), v)
+        mixed = attention(rotated(q, cos, sin), rotated(k, cos, sin), v, causal=False)
         x = x + linear(weights, block + "attn.proj", mixed.transpose(1, 2).flatten(2))
         x = x + gated(weights, block + "mlp", norm(x, weights[block + "norm2.weight"]))
     x = norm(x, weights["visual.merger.ln_q.weight"]).view(size, grids * count // 4, -1)
@@ -100,12 +102,37 @@ def text_angles(shape: Shape, positions: torch.Tensor) -> torch.Tensor:
     return positions.float().permute(1, 2, 0)[..., axis] * frequency
 
 
-def visible(segments: torch.Tensor) -> torch.Tensor:
-    """(B, 1, L, L) bool: earlier tokens of one's own question, and of what all see."""
-    length = segments.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    own = (segments[:, None, :] == segments[:, :, None]) | (segments[:, None, :] == 0)
-    return (own & causal)[:, None]
+def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Softmax attention, (B, H, queries, d); causal: the last query sees all keys, each one before it one less.
+
+    Short ones are written out: on a CPU that is three times as fast as the fused kernel with a mask.
+    """
+    queries, keys = q.shape[2], k.shape[2]
+    if q.device.type != "cpu" or (queries == keys and keys > 320):
+        mask = None if queries == keys or not causal else unseen(queries, keys, q.device).logical_not()
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and mask is None)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if causal:
+        scores = scores.masked_fill(unseen(queries, keys, q.device), -1e4)
+    return torch.softmax(scores, dim=-1) @ v
+
+
+@functools.cache
+def unseen(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """(queries, keys) bool: keys that come after the query."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).triu(keys - queries + 1)
+
+
+def mixed_text(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
+    """Attention in which each question sees the prefix and itself."""
+    start = spans[0][0]
+    k_prefix, v_prefix = k[:, :, :start], v[:, :, :start]
+    mixed = [attention(q[:, :, :start], k_prefix, v_prefix, causal=True)]
+    for first, end in spans:
+        keys = torch.cat([k_prefix, k[:, :, first:end]], dim=2)
+        values = torch.cat([v_prefix, v[:, :, first:end]], dim=2)
+        mixed.append(attention(q[:, :, first:end], keys, values, causal=True))
+    return torch.cat(mixed, dim=2)
 
 
 def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> torch.Tensor:
@@ -115,7 +142,6 @@ def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> t
     x = torch.cat([x[:, : batch.visual_at], seen, x[:, end:]], dim=1)
     angles = text_angles(shape, batch.positions)[:, None]
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    mask = visible(batch.segments)
     for i in range(shape.layers):
         layer = f"model.layers.{i}."
         y = norm(x, weights[layer + "input_layernorm.weight"])
@@ -125,7 +151,7 @@ def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> t
         )
         repeat = shape.heads // shape.kv_heads
         k, v = rotated(k, cos, sin).repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-        mixed = F.scaled_dot_product_attention(rotated(q, cos, sin), k, v, attn_mask=mask)
+        mixed = mixed_text(rotated(q, cos, sin), k, v, batch.spans)
         x = x + linear(weights, layer + "self_attn.o_proj", mixed.transpose(1, 2).flatten(2))
         x = x + gated(weights, layer + "mlp", norm(x, weights[layer + "post_attention_layernorm.weight"]))
     return norm(x, weights["model.norm.weight"])

@@ -99,7 +99,9 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared or 1)
 
 
-def matched(truth: Sequence[Any], given: Sequence[Any], likeness: Callable[[Any, Any], float]) -> list[tuple[int, int, float]]:
+def matched(
+    truth: Sequence[Any], given: Sequence[Any], likeness: Callable[[Any, Any], float]
+) -> list[tuple[int, int, float]]:
     """Pairs (truth, given, likeness) taken one to one from the most alike on."""
     pairs = sorted(((likeness(t, g), i, j) for i, t in enumerate(truth) for j, g in enumerate(given)), reverse=True)
     taken: list[tuple[int, int, float]] = []
@@ -203,7 +205,12 @@ def events(url: str, seed: int) -> dict[str, Any]:
     query = first.description[0].lower() + first.description[1:-1]
     clocks = re.findall(r"\d+:\d\d\.\d\d", ask(url, part, prompts.moment(query), 60))
     span = (seconds(clocks[0]), 0.0, seconds(clocks[1]), 1.0) if len(clocks) == 2 else (0.0, 0.0, 0.0, 0.0)
-    return {"tious": list(likeness.values()), "told": told, "extra": len(given) - len(spans), "moment": iou(spans[0], span)}
+    return {
+        "tious": list(likeness.values()),
+        "told": told,
+        "extra": len(given) - len(spans),
+        "moment": iou(spans[0], span),
+    }
 
 
 def mean(values: Sequence[float]) -> float:

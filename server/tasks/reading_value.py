@@ -1,0 +1,75 @@
+"""One JSON value out of an answer: a record, or an action. Lists of items have a reader of their own, `reading`."""
+
+import re
+from typing import Any
+
+import json_repair
+import orjson
+
+from server.tasks.reading import Notice
+
+MAX_VALUE_CHARS = 200_000
+"""Longest text searched for a value; longer than any answer that a request may ask for."""
+_MAX_REPAIR_CHARS = 60_000
+_FENCE = re.compile(r"```[A-Za-z0-9_+-]{0,20}[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_BEGINS = re.compile(r"[{\[]")
+
+
+def read_value(answer: str, kinds: tuple[type, ...] = (dict,)) -> tuple[Any, list[Notice]]:
+    """The first value of one of `kinds` (dict, list) in an answer, repaired where need be; None if there is none.
+
+    >>> read_value('Here you are:\\n```json\\n{"total": 5.25}\\n```\\nAnything else?')
+    ({'total': 5.25}, [])
+    >>> read_value('{"total": 5.25, "company": "ACM')[0]
+    {'total': 5.25, 'company': 'ACM'}
+    >>> read_value("I see no receipt.")
+    (None, [])
+    """
+    text = answer[:MAX_VALUE_CHARS].strip()
+    for candidate in (text, *(fence[1].strip() for fence in _FENCE.finditer(text))):
+        value = _loads(candidate)
+        if isinstance(value, kinds):
+            return value, []
+    begin = next((match.start() for match in _BEGINS.finditer(text) if _opens(text[match.start()], kinds)), None)
+    if begin is None:
+        return None, []
+    body = text[begin:].split("```", 1)[0]
+    value = _first_value(body, kinds)
+    if value is not None:
+        return value, []
+    value = _repaired(body[:_MAX_REPAIR_CHARS], kinds)
+    return value, ([Notice("json_repaired", body[:200], "repaired")] if value is not None else [])
+
+
+def _opens(char: str, kinds: tuple[type, ...]) -> bool:
+    return (dict if char == "{" else list) in kinds
+
+
+def _first_value(text: str, kinds: tuple[type, ...]) -> Any:
+    """The value that sound JSON begins `text` with, whatever follows; a few closers are tried."""
+    closer = "}" if text[0] == "{" else "]"
+    ends = [match.end() for match in re.finditer(re.escape(closer), text)]
+    for end in [*ends[:2], *ends[-4:]]:
+        value = _loads(text[:end])
+        if isinstance(value, kinds):
+            return value
+    return None
+
+
+def _loads(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _repaired(text: str, kinds: tuple[type, ...]) -> Any:
+    try:
+        value = json_repair.loads(text, skip_json_loads=True)
+    except (ValueError, RecursionError):  # nested too deep; a number of more digits than Python reads
+        return None
+    if isinstance(value, kinds):
+        return value or None
+    if isinstance(value, list) and dict in kinds:  # prose or a second value behind the first
+        return next((each for each in value if isinstance(each, dict) and each), None)
+    return None

@@ -1,19 +1,34 @@
 """python -m server: the only place that reads the environment and arguments."""
 
+import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
+import orjson
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.app import create_server
+from server.app import Server, create_server
+from server.engines.launcher import EngineProcess, launch
+from server.engines.profiles import served_names
+from server.errors import EngineUnavailable
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 
-USAGE_ERROR = 2
+FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+
+RED_DISC = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAHAAAABwAQMAAAD8LmYIAAAABlBMVEX////cHh7/Hx2WAAAAxUlEQVR42u2TMQ6CQBBF3w4kUlhQ2slR8CYe"
+    "dY/gETwCJSHEsRh23JjFgsJowi8m//MznyHMwI4/wXnOVVCNmTyoDgAIACc4ZvIKFZBqBEJMbgDo86QlSwAaLwLQAtSvZIcAdM7EQ4O/1+YN"
+    "sdgbjPbl5OVRV3Zro+3KVB9lY7TZ0vs1ORodt/QuWzOU3YfRe9lVfF/e3Mr/FpfkRlKLpEzLLw05kGaT9GlWBGACuLlUj698TS7ZZajO67cw"
+    "LUnlO9rxU3gCbJUtc44dqvcAAAAASUVORK5CYII="
+)
+"""A picture short enough to be pasted into a shell."""
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
@@ -26,16 +41,78 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     except ValidationError as exc:
         for error in exc.errors():
             name = ".".join(str(step) for step in error["loc"])
-            flag = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()})"
-            print(f"{flag}: {error['msg']}, got {error['input']!r}", file=sys.stderr)  # noqa: T201
+            say(f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()}): {error['msg']}, got {error['input']!r}")
         sys.exit(USAGE_ERROR)
 
 
+def say(line: str) -> None:
+    """Tell the person who started us."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 async def serve(settings: Settings) -> int:
-    """Listen until told to stop; the exit status."""
-    server = create_server(settings, settings.engine_url)
+    """Listen until told to stop, with an engine of our own unless others are named; the exit status."""
+    if settings.engine_url:
+        return await _listen(settings, settings.engine_url, None)
+    try:
+        engine, settings = await asyncio.to_thread(launch, settings, say)
+    except EngineUnavailable as exc:
+        say(exc.message)
+        return FAILED
+    await engine.start()
+    try:
+        return await _listen(settings, [engine.url], engine)
+    finally:
+        await engine.stop()
+
+
+async def _listen(settings: Settings, engine_urls: Sequence[str], engine: EngineProcess | None) -> int:
+    server = create_server(settings, engine_urls)
+    welcome = asyncio.create_task(_welcome(settings, server, engine))
     await server.serve()
-    return 0 if server.started else 1
+    welcome.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        return await welcome
+    return 0 if server.started else FAILED
+
+
+async def _welcome(settings: Settings, server: Server, engine: EngineProcess | None) -> int:
+    """Say how to ask once the engine is ready; stop the server if it will never be."""
+    await server.listening.wait()
+    if engine is not None:
+        try:
+            await engine.wait_ready()
+        except EngineUnavailable as exc:
+            say(exc.message)
+            server.should_exit = True
+            return FAILED
+        await server.pool.look()
+    say(f"\nserving on http://{_reachable(settings.host)}:{settings.port}/v1 - ask it, for example:\n")
+    say(example(settings))
+    await asyncio.Event().wait()
+    return 0
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
+
+
+def example(settings: Settings) -> str:
+    """A curl command that works as pasted, against a server with these settings."""
+    alias = next((name for name in settings.model_alias if "=" not in name), None)
+    content = [
+        {"type": "image_url", "image_url": {"url": RED_DISC}},
+        {"type": "text", "text": "What is in this picture?"},
+    ]
+    body = {
+        "model": alias or served_names(settings.model or "", settings)[0],
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 64,
+    }
+    key = ' -H "Authorization: Bearer $KEY"' if settings.api_key else ""
+    url = f"http://{_reachable(settings.host)}:{settings.port}/v1/chat/completions"
+    return f"curl {url} -H 'Content-Type: application/json'{key} -d {shlex.quote(orjson.dumps(body).decode())}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(KeyboardInterrupt):
         return uvloop.run(serve(settings))
-    return 130
+    return INTERRUPTED
 
 
 if __name__ == "__main__":

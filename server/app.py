@@ -1,8 +1,11 @@
 """create_app and create_server: wire the parts; nothing else does."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -36,10 +39,9 @@ log = logging.getLogger(__name__)
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # `metrics` counts; once is enough
 
 
-def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
-    """The ASGI app. `engine_urls` are the engines to ask; they need not be up yet."""
+def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Edge:
+    """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet."""
     auth = Auth(key.get_secret_value() for key in settings.api_key)
-    pool = Pool(settings)
     media = MediaLoader(settings)
 
     @asynccontextmanager
@@ -70,10 +72,38 @@ def create_app(settings: Settings, engine_urls: Sequence[str] = ()) -> Edge:
     return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
 
 
-def create_server(settings: Settings, engine_urls: Sequence[str]) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn's, but a signal only ends `serve()`: uvicorn raises it again, and SIGTERM would then end the process
+    before the engine is stopped.
+    """
+
+    def __init__(self, pool: Pool, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.pool = pool
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def create_server(settings: Settings, engine_urls: Sequence[str]) -> Server:
     """The app behind a socket, with the limits of `settings`; `await server.serve()` runs it."""
-    app = create_app(settings, engine_urls)
-    return uvicorn.Server(
+    pool = Pool(settings)
+    app = create_app(settings, pool, engine_urls)
+    return Server(
+        pool,
         uvicorn.Config(
             app,
             host=settings.host,
@@ -89,7 +119,7 @@ def create_server(settings: Settings, engine_urls: Sequence[str]) -> uvicorn.Ser
             date_header=False,
             proxy_headers=False,
             backlog=2048,
-        )
+        ),
     )
 
 

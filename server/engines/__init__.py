@@ -35,6 +35,9 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Begin to watch its health."""
 
+    async def look(self) -> None:
+        """See now whether it is ready, without waiting for the next regular look."""
+
     async def close(self) -> None:
         """Stop watching; cut every connection."""
 

@@ -26,6 +26,10 @@ class Pool:
         self.engines = [open_engine(url, self._settings) for url in urls]
         await asyncio.gather(*(engine.start() for engine in self.engines))
 
+    async def look(self) -> None:
+        """See now which engines are ready."""
+        await asyncio.gather(*(engine.look() for engine in self.engines))
+
     async def close(self) -> None:
         """Close every engine."""
         await asyncio.gather(*(engine.close() for engine in self.engines))

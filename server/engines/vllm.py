@@ -59,7 +59,7 @@ class VllmEngine:
 
     async def start(self) -> None:
         """Look once, then watch in the background."""
-        await self._look()
+        await self.look()
         self._watch = asyncio.create_task(self._watch_forever(), name=f"watch {self.url}")
 
     async def close(self) -> None:
@@ -90,9 +90,10 @@ class VllmEngine:
     async def _watch_forever(self) -> None:
         while True:
             await asyncio.sleep(self._poll_s)
-            await self._look()
+            await self.look()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """See `Engine.look`."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._probe("/health")
@@ -123,7 +124,7 @@ class VllmEngine:
     def _say(self, reason: str) -> None:
         if reason != self._reason:
             self._reason = reason
-            log.warning("engine %s: %s", self.url, reason or "ready")
+            log.log(logging.WARNING if reason else logging.INFO, "engine %s: %s", self.url, reason or "ready")
 
 
 class Heartbeat:

@@ -153,8 +153,11 @@ class Chat:
     async def _load_media(self, path: str, parts: list[MediaPart]) -> bytes:
         """Load and put every part; the sizes that the model is shown, for the caller to scale coordinates by."""
         started_s = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._load(part)) for part in parts]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._load(part)) for part in parts]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the first one cut the others off
         shown = [task.result() for task in tasks]
         for part, view in zip(parts, shown, strict=True):
             part.put(view.url)

@@ -34,7 +34,21 @@ KINDS: Mapping[str, Kind] = {
     "night": Kind(fine=(0.08, 0.06, 0.05), coarse=0.1, shapes=30, text_lines=4),
 }
 COARSEST_PX = 8
-WORDS = "the quick brown fox jumps over the lazy dog 0123456789 Invoice Total 47.11 EUR Straße Platz".split()
+WORDS = (
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "0123456789",
+    "Total",
+    "47.11 EUR",
+    "Straße",
+)
 
 
 def photo(wh: Size, kind: str = "landscape", seed: int = 0) -> Image.Image:

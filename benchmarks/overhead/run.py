@@ -6,6 +6,7 @@ Prints the tables in Markdown, then one line of JSON, and keeps that in benchmar
 """
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -22,7 +23,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.overhead import cpu, report
-from benchmarks.overhead.columns import COLUMNS, INTERVAL_MS, text_body
+from benchmarks.overhead.columns import COLUMNS, INTERVAL_MS, Column, text_body
 from benchmarks.overhead.load import Target
 from benchmarks.overhead.mock import MODEL
 from benchmarks.overhead.processes import ProcessFailed, Running, answers, free_ports, settled, start_mock
@@ -57,9 +58,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gateway-core", type=int, default=1)
     parser.add_argument("--load-core", type=int, default=0)
     parser.add_argument("--pause-pid", type=int, action="append", default=[], help="process to stop meanwhile")
-    parser.add_argument(
-        "--priority", type=int, default=0, help="nice value of all that is measured; below 0 needs root"
-    )
+    parser.add_argument("--realtime", action="store_true", help="preempt all else in the windows; needs root")
+    parser.add_argument("--rest", type=float, default=0, help="seconds left to others between two windows")
     parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/")
     return parser.parse_args()
 
@@ -98,6 +98,24 @@ async def ready(found: list[Contender]) -> list[Contender]:
     return kept
 
 
+async def window(
+    column: Column, contender: Contender, found: list[Contender], options: argparse.Namespace
+) -> dict[str, float]:
+    """One column of one gateway, while the other gateways stand still."""
+    await asyncio.sleep(options.rest)
+    direct, *gateways = found
+    pid = contender.running.pid
+    with ExitStack() as stack:
+        others = [one.running.pid for one in gateways if one is not contender]
+        stack.enter_context(cpu.stopped([*others, *options.pause_pid]))
+        await settled(contender.running)
+        if options.realtime:
+            stack.enter_context(cpu.realtime({os.getpid(), direct.running.pid, pid}))
+        return await column.measure(
+            contender.target, MODEL, lambda: cpu.cpu_s(pid), min(1.0, options.seconds / 2), options.seconds
+        )
+
+
 async def measured(found: list[Contender], options: argparse.Namespace) -> report.Rounds:
     """All rounds; within a round a column is taken on one gateway after the other, so ratios share their moment."""
     columns = [column for column in COLUMNS if column.name in options.columns.split(",")]
@@ -106,16 +124,7 @@ async def measured(found: list[Contender], options: argparse.Namespace) -> repor
         figures: dict[str, dict[str, dict[str, float]]] = {contender.name: {} for contender in found}
         for column in columns:
             for contender in found:
-                others = [one.running.pid for one in found[1:] if one is not contender]
-                with cpu.stopped([*others, *options.pause_pid]):
-                    await settled(contender.running)
-                    figures[contender.name][column.name] = await column.measure(
-                        contender.target,
-                        MODEL,
-                        lambda pid=contender.running.pid: cpu.cpu_s(pid),  # type: ignore[misc]
-                        warm_s=min(1.0, options.seconds / 2),
-                        measure_s=options.seconds,
-                    )
+                figures[contender.name][column.name] = await window(column, contender, found, options)
                 if contender.running.ended():
                     raise contender.running.failure("died")
                 print(f"round {i + 1} {column.name} {contender.name}: {_short(figures[contender.name][column.name])}")
@@ -152,7 +161,6 @@ def main() -> None:
     if options.quick:
         options.rounds, options.seconds = 1, 2
     os.sched_setaffinity(0, {options.load_core})
-    os.setpriority(os.PRIO_PROCESS, 0, options.priority)
     before = machine()
     with contenders(options, LOGS) as started:
         found = uvloop.run(ready(started))

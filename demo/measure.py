@@ -99,12 +99,13 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared or 1)
 
 
-def matched(
-    truth: Sequence[Any], given: Sequence[Any], likeness: Callable[[Any, Any], float]
-) -> list[tuple[int, int, float]]:
+Pair = tuple[int, int, float]
+
+
+def matched(truth: Sequence[Any], given: Sequence[Any], likeness: Callable[[Any, Any], float]) -> list[Pair]:
     """Pairs (truth, given, likeness) taken one to one from the most alike on."""
     pairs = sorted(((likeness(t, g), i, j) for i, t in enumerate(truth) for j, g in enumerate(given)), reverse=True)
-    taken: list[tuple[int, int, float]] = []
+    taken: list[Pair] = []
     for like, i, j in pairs:
         if like > 0 and all(i != a and j != b for a, b, _ in taken):
             taken.append((i, j, like))

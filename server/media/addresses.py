@@ -25,7 +25,10 @@ def is_public(address: Address) -> bool:
     >>> [is_public(ipaddress.ip_address(a)) for a in ("93.184.216.34", "169.254.169.254", "::ffff:10.0.0.1")]
     [True, False, False]
     """
+    # Python calls some multicast, reserved and long withdrawn networks global.
     if address.is_multicast or address.is_unspecified or address.is_reserved or not address.is_global:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
         return False
     return all(is_public(inner) for inner in wrapped(address))
 

@@ -13,6 +13,7 @@ trust no declared type.
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
@@ -31,6 +32,8 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 REDIRECTS = (301, 302, 303, 307, 308)
 DEFAULT_PORTS = {"http": 80, "https": 443}
+HOST = re.compile(r"[A-Za-z0-9._:\-]+")
+"""After names in other scripts were put in their ASCII form."""
 HEADERS = [
     (b"user-agent", b"qwenvl-server"),
     (b"accept", b"image/*, video/*, */*;q=0.5"),
@@ -137,13 +140,13 @@ class _Fetch:
         """The URL, if its scheme, host and port are such that we follow it; relative to `base`, if it redirects."""
         try:
             url = httpx2.URL(address) if base is None else base.join(address)
-            host = url.host
+            host = url.raw_host.decode("ascii")
         except (httpx2.InvalidURL, UnicodeError, ValueError) as exc:
             raise InvalidValue(f"{self._param} is not a URL that can be read", param=self._param) from exc
         if url.scheme not in DEFAULT_PORTS:
             raise self._forbidden(f"leads to the scheme {url.scheme}:; taken are http: and https:")
-        if not host:
-            raise InvalidValue(f"{self._param} is a URL without a host", param=self._param)
+        if not HOST.fullmatch(host):
+            raise InvalidValue(f"{self._param} is a URL without a host that can be read", param=self._param)
         if url.userinfo:
             raise self._forbidden("has a user name or password in its URL")
         if is_odd_number(host):

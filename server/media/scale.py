@@ -19,17 +19,26 @@ QUICK_FROM_PIXELS = 1_000_000
 QUICK_TO_PIXELS = 40_000_000
 """Above this swscale's three copies of the picture would need more memory than a decode process has."""
 CATMULL_ROM = "bicubic:param0=0:param1=0.5"
+Box = tuple[float, float, float, float]
+"""(left, upper, right, lower) in pixels."""
 ANY_TIME_BASE = Fraction(1, 1000)
 
 
-def resized(image: Image.Image, wh: Size) -> Image.Image:
-    """`image`, of mode RGB or L, at the size `wh`."""
-    if image.size == wh:
+def resized(image: Image.Image, wh: Size, *, box: Box | None = None) -> Image.Image:
+    """`image`, of mode RGB or L, at the size `wh`.
+
+    `box` is the part that holds the picture: one decoded at reduced scale ends within its last row and column, and to
+    stretch those too would move every edge by up to a pixel.
+    """
+    whole = (0.0, 0.0, float(image.width), float(image.height))
+    box = whole if box is None else box
+    if box == whole and image.size == wh:
         return image
     pixels = image.width * image.height
-    if image.mode == "RGB" and QUICK_FROM_PIXELS < pixels <= QUICK_TO_PIXELS and wh[0] * wh[1] < pixels:
+    is_large = QUICK_FROM_PIXELS < pixels <= QUICK_TO_PIXELS and wh[0] * wh[1] < pixels
+    if is_large and image.mode == "RGB" and box == whole:
         return Scaler(wh).scaled(_to_frame(image))
-    return image.resize(wh, Image.Resampling.BICUBIC)
+    return image.resize(wh, Image.Resampling.BICUBIC, box=box)
 
 
 class Scaler:

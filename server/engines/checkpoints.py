@@ -11,7 +11,7 @@ from server.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo" / "checkpoint"
 """The trained demo checkpoint."""
-RANDOM = ROOT / ".cache" / "random-checkpoint"
+RANDOM = ROOT / ".cache" / "random"
 """Its stand-in with random weights, made by scripts/serve and scripts/test; it serves, it does not see."""
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 GIB = 1024**3

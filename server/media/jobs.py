@@ -77,6 +77,14 @@ class Unpacker:
         self._data = bytearray()
         self.files: list[int] = []
 
+    def __enter__(self) -> "Unpacker":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Closes what came and was not taken."""
+        while self.files:
+            os.close(self.files.pop())
+
     def feed(self, data: bytes, files: Sequence[int]) -> dict[str, Any] | None:
         """The header once it is whole, else None."""
         self._data += data

@@ -68,9 +68,12 @@ class Workers:
     async def run(self, kind: str, options: Mapping[str, Any], file: BinaryIO, parts: Sequence[Part]) -> Answer:
         """One job. The file stays the caller's to close, at any time; cancelling the caller abandons the job."""
         header = pack({"kind": kind, "options": options, "parts": [astuple(part) for part in parts]})
-        job = asyncio.create_task(self._do(header, os.dup(file.fileno()), options))
+        descriptor = os.dup(file.fileno())
+        job = asyncio.create_task(self._do(header, descriptor, options))
         self._jobs.add(job)
         job.add_done_callback(self._forget)
+        # Not in the job: one that is cancelled before its first step never comes to its end.
+        job.add_done_callback(lambda _: os.close(descriptor))
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -78,14 +81,11 @@ class Workers:
             raise
 
     async def _do(self, header: bytes, descriptor: int, options: Mapping[str, Any]) -> Answer:
-        try:
-            if options["noun"] == "video":
-                async with self._clip_places, self._places:
-                    return await self._ask(header, descriptor, options)
-            async with self._places:
+        if options["noun"] == "video":
+            async with self._clip_places, self._places:
                 return await self._ask(header, descriptor, options)
-        finally:
-            os.close(descriptor)
+        async with self._places:
+            return await self._ask(header, descriptor, options)
 
     async def _ask(self, header: bytes, descriptor: int, options: Mapping[str, Any]) -> Answer:
         process = self._take()
@@ -160,11 +160,12 @@ class _Process:
         # A header is kilobytes and the child reads before it answers: it fits the socket's buffer whole.
         socket.send_fds(self._socket, [header], [descriptor])
         replied: asyncio.Future[tuple[dict[str, Any], str]] = loop.create_future()
-        loop.add_reader(self._socket, self._on_readable, Unpacker(), replied)
-        try:
-            return await replied
-        finally:
-            loop.remove_reader(self._socket)
+        with Unpacker() as unpacker:
+            loop.add_reader(self._socket, self._on_readable, unpacker, replied)
+            try:
+                return await replied
+            finally:
+                loop.remove_reader(self._socket)
 
     def kill(self) -> None:
         self.child.kill()

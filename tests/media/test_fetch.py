@@ -180,6 +180,24 @@ async def test_the_host_header_names_the_host_and_not_the_address(serve):
     assert f"host: pictures.example:{port}\r\n".encode() in heads[0].lower()
 
 
+async def test_the_tls_handshake_names_the_host_and_not_the_address():
+    hellos = []
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hellos.append(await reader.read(4096))
+        writer.close()
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with await asyncio.start_server(met, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await refusal(opened(port), f"https://pictures.example:{port}/", resolve=resolve)
+
+    assert type(error) is UrlUnreachable
+    assert b"pictures.example" in hellos[0]
+
+
 async def test_the_second_address_is_tried_when_the_first_does_not_answer(serve):
     port = await serve(found())
 

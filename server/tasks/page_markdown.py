@@ -41,15 +41,26 @@ def block_markdown(block: Block) -> str:
 
 def table_markdown(block: Block) -> str:
     """Pipes where every cell is one cell; HTML where cells are merged or hold tables."""
-    rows = [list(row.iter("td", "th")) for row in block.element.iter("tr")]
-    rows = [row for row in rows if row]
-    if not rows:
-        return block.text
-    merged = any(cell_span(cell, name) > 1 for row in rows for cell in row for name in ("colspan", "rowspan"))
+    cells = list(block.element.iter("td", "th"))
+    merged = any(cell_span(cell, name) > 1 for cell in cells for name in ("colspan", "rowspan"))
     if merged or block.element.find(".//table") is not None:
         return block_html(block, lambda _: None)
+    return pipe_table(table_cells(block)) if cells else block.text
+
+
+def table_cells(block: Block) -> list[list[str]]:
+    """Rows of cells in Markdown, a line each."""
+    rows = ([_one_line(inline(cell)) for cell in row.iter("td", "th")] for row in block.element.iter("tr"))
+    return [row for row in rows if row]
+
+
+def pipe_table(rows: list[list[str]]) -> str:
+    """
+    >>> pipe_table([["a|b"], ["1", "2"]])
+    '| a\\\\|b |  |\\n| --- | --- |\\n| 1 | 2 |'
+    """
     width = max(map(len, rows))
-    lines = [_row([_one_line(inline(cell)).replace("|", "\\|") for cell in row], width) for row in rows]
+    lines = [_row([cell.replace("|", "\\|") for cell in row], width) for row in rows]
     return "\n".join([lines[0], _row(["---"] * width, width), *lines[1:]])
 
 

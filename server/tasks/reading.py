@@ -31,6 +31,15 @@ MAX_NOTICES = 100
 _SHORTEST_ITEM_CHARS = 7  # {"a":1}
 _REPAIR_BASE_CHARS = 50  # what starting a repair costs, as characters
 _EXCERPT_CHARS = 200
+_FENCE_LINE = re.compile(r"^\s*```\w{0,20}\s*$", re.MULTILINE)
+_EMPTY_CHARS, _NEGATIVE_CHARS = 2_000, 300
+_NEGATIVE = re.compile(
+    r"\b(?:there (?:are|is|were|was) (?:no|not any)\b|"
+    r"(?:no|none)\b.{0,60}\b(?:found|detected|visible|present|in the)\b|"
+    r"(?:does|do|did) not (?:contain|show|occur|happen|appear)\b|(?:is|are) not (?:present|visible|shown)\b)|"
+    r"\u6ca1\u6709|\u672a(?:\u68c0\u6d4b|\u53d1\u73b0)",
+    re.IGNORECASE,
+)
 _WIDE_COLON, _WIDE_COMMA = "\uff1a", "\uff0c"
 _FULL_WIDTH = re.compile(rf"(?<=[\"'\]\d])[{_WIDE_COLON}{_WIDE_COMMA}]")
 
@@ -197,6 +206,24 @@ def inner_items(value: Fields | list[Any], is_item: Callable[[Fields], bool], le
             yield each
         elif isinstance(each, dict | list):
             yield from inner_items(each, is_item, levels - 1)
+
+
+def says_none(answer: str) -> bool:
+    """Whether an answer without items says that there are none, rather than something that cannot be read.
+
+    >>> [says_none(text) for text in ("[]", '```json\\n{"objects": []}\\n```', "There are no cats in the image.")]
+    [True, True, True]
+    >>> [says_none(text) for text in ("", "[", "I see a cat.", '{"a": 1}')]
+    [False, False, False, False]
+    """
+    text = _FENCE_LINE.sub("", answer[:_EMPTY_CHARS]).strip()
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return len(text) <= _NEGATIVE_CHARS and bool(_NEGATIVE.search(text))
+    return value in ([], {}, None) or (
+        isinstance(value, dict) and all(each in ([], {}, None, 0, "", False) for each in value.values())
+    )
 
 
 def read_items(answer: str, items_of: ItemsOf, lines: Lines = no_lines) -> tuple[list[Found], list[Notice]]:

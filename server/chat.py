@@ -18,7 +18,7 @@ from server.admission import Admission
 from server.auth import Auth
 from server.engines.pool import Pool
 from server.engines.wire import Answer
-from server.errors import BodyTooLarge, GatewayError, InternalError, MethodNotAllowed, UnsupportedContentType
+from server.errors import GatewayError, InternalError, MethodNotAllowed, UnsupportedContentType
 from server.http import ClientLeft, Link, check_length
 from server.media.view import Clip, View
 from server.middleware import LEFT, Exchange
@@ -105,7 +105,7 @@ class Chat:
             raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
             task = asyncio.current_task()
             assert task is not None
-            link.on_leave = task.cancel
+            link.watch(task.cancel)
             try:
                 await self._answer(raw, link, exchange)
             except asyncio.CancelledError:
@@ -198,5 +198,3 @@ def _refuse(link: Link, exchange: Exchange, failure: GatewayError) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in failure.headers.items())
     exchange.begin(failure.status)
     link.answer(failure.status, JSON_HEAD % (exchange.id, lines.encode("latin-1")), orjson.dumps(failure.body()))
-    if isinstance(failure, BodyTooLarge):
-        link.cut()  # the rest of the body will not be read

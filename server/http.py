@@ -11,7 +11,9 @@ is plain ASGI. `tests/test_link.py` fails if an upgrade changes them.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -19,6 +21,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.errors import BodyTooLarge, CallerError, GatewayError, HeadersTooLarge, RequestTimeout
 from server.settings import Settings
+
+UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
+UPGRADE_WITHIN_BYTES = 4096
+"""The parser takes the body of a request with this header for another protocol's bytes and drops it. Java's HttpClient
+offers HTTP/2 so with every first request; the offer is passed over, as RFC 9110 7.8 allows, by renaming it."""
+LINGER_S = 2
+"""How long a client that still sends is listened to after its answer."""
 
 
 class ClientLeft(Exception):
@@ -32,7 +41,7 @@ class MalformedRequest(CallerError):
 
 
 class Link:
-    """The connection that one request came on."""
+    """The connection that one request came on, as that request's way back: others may wait on it for their turn."""
 
     __slots__ = ("_chunked", "_cycle", "_protocol", "on_leave", "on_pause", "on_resume")
 
@@ -40,8 +49,8 @@ class Link:
         self._protocol = protocol
         self._cycle = cycle
         self._chunked = cycle.scope["http_version"] == "1.1"
+        protocol.link = self
         self.on_leave: Callable[[], object] | None = None
-        """Called once when the client closes the connection before the answer is complete."""
         self.on_pause: Callable[[], object] | None = None
         """Called when the client reads more slowly than we write: 64 KiB wait to be sent."""
         self.on_resume: Callable[[], object] | None = None
@@ -50,7 +59,13 @@ class Link:
     @property
     def left(self) -> bool:
         """Whether the client is gone."""
-        return self._cycle.disconnected
+        return self._cycle.disconnected or self._protocol.transport.is_closing()
+
+    def watch(self, on_leave: Callable[[], object]) -> None:
+        """Call `on_leave` once when the client leaves before the answer is complete; now, if it has left already."""
+        self.on_leave = on_leave
+        if self.left:
+            on_leave()
 
     async def body(self, limit_bytes: int, timeout_s: float) -> bytes:
         """The request's whole body.
@@ -59,13 +74,20 @@ class Link:
         than `timeout_s`, ClientLeft when the client is gone.
         """
         cycle = self._cycle
-        if not cycle.more_body:  # it came with the head: the usual case
+        if cycle.more_body:
+            body = await self._pieces(limit_bytes, timeout_s)
+        else:  # it came with the head: the usual case
             body = bytes(cycle.body)
             cycle.body = bytearray()
             cycle.message_event.clear()
             if len(body) > limit_bytes:
                 raise body_too_large(len(body), limit_bytes)
-            return body
+        if not self._protocol.pipeline:  # uvicorn stops reading at 64 KiB; deaf, we would not hear the client leave
+            self._protocol.flow.resume_reading()
+        return body
+
+    async def _pieces(self, limit_bytes: int, timeout_s: float) -> bytes:
+        cycle = self._cycle
         pieces: list[bytes] = []
         length = 0
         while True:
@@ -84,14 +106,20 @@ class Link:
                 return b"".join(pieces)
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
-        """Write a whole answer. `head` are header lines without the length, each with its end of line."""
+        """Write a whole answer. `head` are header lines without the length, each with its end of line.
+
+        One that comes before the end of the request's body ends the connection: what follows is not worth reading.
+        """
         cycle = self._cycle
         if cycle.disconnected:
             return
         cycle.response_started = True
+        if cycle.more_body:
+            cycle.keep_alive = False
         closing = b"" if cycle.keep_alive else b"connection: close\r\n"
         self._protocol.transport.write(
-            b"%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], head, len(body), closing, body)
+            b"%b%bcontent-length: %d\r\n%b\r\n%b"
+            % (STATUS_LINE[status], head, len(body), closing, b"" if cycle.scope["method"] == "HEAD" else body)
         )
         self._complete()
 
@@ -133,12 +161,18 @@ class Link:
         if self._protocol.link is self:
             self._protocol.link = None
 
+    def lose(self) -> None:
+        """The connection is gone."""
+        self._cycle.disconnected = not self._cycle.response_complete
+        if self.on_leave is not None:
+            self.on_leave()
+
     def _complete(self) -> None:
         cycle = self._cycle
         self.forget()
         cycle.response_complete = True
         cycle.message_event.set()
-        if not cycle.keep_alive:
+        if not cycle.keep_alive and not cycle.more_body:
             self._protocol.transport.close()
         cycle.on_response()
 
@@ -151,42 +185,63 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.link: Link | None = None
+        self.failure: GatewayError | None = None
+        self.deaf = False
+        self.in_head = False
+        self.piece_bytes = 0
+        self.first_piece_bytes = 0
+        """Of the piece in which the head began; other things may be in it."""
         self.head_bytes = 0
-        self.in_head = True
-        self.head_timer = self.loop.call_later(self.limits.body_timeout_s, self._head_took_too_long)
-
-    def open_link(self) -> Link:
-        """The way back to the client for the request that is being started."""
-        self.link = Link(self, self.cycle)
-        return self.link
+        """Of the head in the pieces after that one."""
+        self.timer: asyncio.TimerHandle | None = None
+        self._start_timer(self.limits.body_timeout_s, self._head_took_too_long)
 
     def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
+        if data.find(b"pgrade:", 0, UPGRADE_WITHIN_BYTES) > 0 and self._is_idle():
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(b"x-offered-upgrade", head) + end + rest
+        self.piece_bytes = len(data)
         if self.in_head:
             self.head_bytes += len(data)
         super().data_received(data)
-        if self.in_head and self.head_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
-            limit = self.limits.max_header_bytes
-            self.refuse(
-                HeadersTooLarge(f"the request's head is over {limit} bytes (max_header_bytes)", param="headers")
-            )
+        if not self.in_head:
+            return
+        if self.head_bytes > self.limits.max_header_bytes:
+            self.refuse(self._headers_too_large())
+        elif self.timer is None:
+            self._start_timer(self.limits.body_timeout_s, self._head_took_too_long)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.in_head = True
+        self.first_piece_bytes = self.piece_bytes
+        self.head_bytes = 0
 
     def on_headers_complete(self) -> None:
         self.in_head = False
-        self.head_bytes = 0
-        self.head_timer.cancel()
-        cast("dict[str, Any]", self.scope)["open_link"] = self.open_link
+        self._stop_timer()
+        if self.first_piece_bytes + self.head_bytes > self.limits.max_header_bytes:  # a cheap bound on the sum
+            length = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+            if length > self.limits.max_header_bytes:
+                self.failure = self._headers_too_large()
+                raise self.failure  # ends the parser; comes back in send_400_response
         super().on_headers_complete()
+        cast("dict[str, Any]", self.scope)["open_link"] = partial(Link, self, self.cycle)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        cycle: RequestResponseCycle = self.cycle
+        if cycle.response_complete and cycle.more_body:
+            self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.head_timer.cancel()
+        self._stop_timer()
         super().connection_lost(exc)
         link, self.link = self.link, None
-        if link is not None and link.on_leave is not None:
-            link.on_leave()
+        if link is not None:
+            link.lose()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -199,18 +254,58 @@ class LimitedProtocol(HttpToolsProtocol):
             self.link.on_resume()
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(MalformedRequest("the request is not valid HTTP/1.1"))
-
-    def _head_took_too_long(self) -> None:
-        if not self.transport.is_closing():
-            self.refuse(RequestTimeout(f"the request's head took longer than {self.limits.body_timeout_s:g} s"))
+        self.refuse(self.failure or MalformedRequest("the request is not valid HTTP/1.1"))
 
     def refuse(self, failure: GatewayError) -> None:
-        """Answer without the app, and close: what follows on the connection cannot be told apart."""
+        """Answer without the app, and close: what follows on the connection cannot be told apart.
+
+        An answer that is under way goes out whole before that; then there is nothing to say any more.
+        """
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        self.deaf = True
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            if self.pipeline or cycle.response_started or not cycle.more_body:
+                return
+            cycle.disconnected = True  # its body is broken, and it may be waiting for more of it
+            cycle.message_event.set()
         body = orjson.dumps(failure.body())
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[failure.status] + head + body)
-        self.transport.close()
+        self._linger()
+
+    def _is_idle(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
+
+    def _headers_too_large(self) -> HeadersTooLarge:
+        limit = self.limits.max_header_bytes
+        return HeadersTooLarge(f"the request's head is over {limit} bytes (max_header_bytes)", param="headers")
+
+    def _head_took_too_long(self) -> None:
+        if self.in_head:
+            self.refuse(RequestTimeout(f"the request's head took longer than {self.limits.body_timeout_s:g} s"))
+        else:  # nothing was asked
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close, but read on for a moment: a close with bytes unread resets the connection, and the answer is lost."""
+        self.deaf = True
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._stop_timer()
+        self._start_timer(LINGER_S, self.transport.close)
+
+    def _start_timer(self, after_s: float, call: Callable[[], None]) -> None:
+        self.timer = self.loop.call_later(after_s, call)
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 def protocol_class(settings: Settings) -> type[LimitedProtocol]:

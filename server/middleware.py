@@ -159,7 +159,6 @@ async def send_error(send: Send, exchange: Exchange, failure: GatewayError) -> N
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", exchange.id),
-        (b"connection", b"close"),  # the rest of the body will not be read
     ]
     exchange.begin(failure.status)
     await send({"type": "http.response.start", "status": failure.status, "headers": headers})

@@ -7,7 +7,7 @@ A `None` counts as left out, as OpenAI's clients send it.
 from collections.abc import Callable
 from typing import Any
 
-from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField
+from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
 from server.settings import Settings
 
 Check = Callable[[str, Any, Settings], None]
@@ -105,7 +105,7 @@ def messages(field: str, value: Any, settings: Settings) -> None:
             raise MissingField(f"{field}[{index}].role is missing", param=f"{field}[{index}].role")
         if not isinstance(role, str) or role not in ROLES:
             raise InvalidValue(
-                f"{field}[{index}].role is {role!r}; it must be one of {', '.join(sorted(ROLES))}",
+                f"{field}[{index}].role is {quoted(role)}; it must be one of {', '.join(sorted(ROLES))}",
                 param=f"{field}[{index}].role",
             )
 
@@ -139,8 +139,10 @@ def response_format(field: str, value: Any, settings: Settings) -> None:
     if not isinstance(value, dict):
         raise wrong_type(field, value, "an object")
     form = value.get("type")
-    if form not in FORMATS:
-        raise InvalidValue(f"{field}.type is {form!r}; it must be one of {', '.join(sorted(FORMATS))}", param=field)
+    if not isinstance(form, str) or form not in FORMATS:
+        raise InvalidValue(
+            f"{field}.type is {quoted(form)}; it must be one of {', '.join(sorted(FORMATS))}", param=f"{field}.type"
+        )
     if form == "json_schema":
         wrapper = value.get("json_schema")
         if not isinstance(wrapper, dict):
@@ -151,6 +153,7 @@ def response_format(field: str, value: Any, settings: Settings) -> None:
 
 
 CHAT: dict[str, Check] = {
+    "model": string,
     "messages": messages,
     "stream": boolean,
     "stream_options": mapping,
@@ -179,11 +182,14 @@ COMPLETION: dict[str, Check] = {
     "logprobs": integer(0, 20),
 }
 RESPONSE: dict[str, Check] = {
-    **{field: CHAT[field] for field in ("stream", "temperature", "top_p", "user", "parallel_tool_calls")},
+    **{field: CHAT[field] for field in ("model", "stream", "temperature", "top_p", "user", "parallel_tool_calls")},
     "max_output_tokens": integer(1, limit="max_tokens_limit"),
     "top_logprobs": integer(0, 20),
     "instructions": string,
 }
+
+
+DETOKENIZE: dict[str, Check] = {"model": string}
 
 
 def check_fields(body: dict[str, Any], checks: dict[str, Check], settings: Settings) -> None:

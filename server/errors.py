@@ -36,6 +36,19 @@ A message names the field, the limit and the value; it never holds a key, a URL'
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+LONGEST_QUOTE = 80
+"""Characters of a caller's value that a message repeats."""
+
+
+def quoted(value: object) -> str:
+    """A caller's value for a message, cut short: what is sent must not come back whole.
+
+    >>> quoted("xml"), len(quoted("x" * 5000))
+    ("'xml'", 84)
+    """
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} ..."
+
 
 class GatewayError(Exception):
     """The base: something a client can be told about.

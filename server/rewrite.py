@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from server import checks
-from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField
+from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
 from server.settings import Settings
 
 STRIPPED = frozenset(
@@ -210,6 +210,8 @@ def _collect_messages(messages: list[Any], name: str, prepared: Prepared, settin
 
 def _collect_part(part: dict[str, Any], where: str, prepared: Prepared, settings: Settings) -> None:
     form = part.get("type")
+    if form is not None and not isinstance(form, str):
+        raise checks.wrong_type(f"{where}.type", form, "a string")
     if form in TEXT_PARTS:
         if form == "text" and not isinstance(part.get("text"), str):
             raise checks.wrong_type(f"{where}.text", part.get("text"), "a string")
@@ -226,7 +228,8 @@ def _collect_part(part: dict[str, Any], where: str, prepared: Prepared, settings
         _collect_video(part, form, where, prepared)
     else:
         raise InvalidValue(
-            f"{where}.type is {form!r}; this server takes text, image_url, image, input_image, video_url and video",
+            f"{where}.type is {quoted(form)}; "
+            "this server takes text, image_url, image, input_image, video_url and video",
             param=f"{where}.type",
         )
 
@@ -297,7 +300,7 @@ def _detail_pixels(detail: Any, param: str, settings: Settings) -> int | None:
         return settings.image_low_pixels
     if detail == "high":
         return settings.image_high_pixels
-    raise InvalidValue(f"{param} is {detail!r}; it must be low, high or auto", param=param)
+    raise InvalidValue(f"{param} is {quoted(detail)}; it must be low, high or auto", param=param)
 
 
 def _lower(budget: int | None, asked: Any, param: str) -> int | None:
@@ -332,4 +335,4 @@ CHAT = Form(
 COMPLETION = Form(checks.COMPLETION, ("model", "prompt"), ("prompt", "suffix"), control=ANY_VISION)
 RESPONSE = Form(checks.RESPONSE, ("model", "input"), ("input", "instructions", "tools"), media="responses", tidy=True)
 TOKENIZE = Form(checks.CHAT, (), ("messages", "tools"), media="chat", strict=_check_tokenize)
-DETOKENIZE = Form({}, ("tokens",), ())
+DETOKENIZE = Form(checks.DETOKENIZE, ("tokens",), ())

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from server import metrics
 from server.auth import Auth
 from server.engines.pool import Pool
-from server.errors import EngineUnavailable, ModelNotFound
+from server.errors import EngineUnavailable, ModelNotFound, quoted
 from server.middleware import Exchange
 
 
@@ -84,7 +84,7 @@ async def model(model: str, pool: Engines) -> dict[str, Any]:
     cards = {card["id"]: card for card in pool.models()}
     if model not in cards:
         pool.resolve(model)  # raises the same error as a chat request
-        raise ModelNotFound(f"the model {model!r} is not served here", param="model")
+        raise ModelNotFound(f"the model {quoted(model)} is not served here", param="model")
     return _card(cards[model])
 
 

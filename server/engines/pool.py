@@ -10,7 +10,7 @@ from typing import Any
 
 from server.engines import Engine, open_engine
 from server.engines.wire import Answer
-from server.errors import EngineFailed, EngineUnavailable, ModelNotFound, ServerError
+from server.errors import EngineFailed, EngineUnavailable, ModelNotFound, ServerError, quoted
 from server.settings import Settings
 
 
@@ -89,7 +89,7 @@ class Pool:
         if name in aliases:
             return aliases[name]
         known = ", ".join(dict.fromkeys([*served, *aliases]))
-        raise ModelNotFound(f"the model {name!r} is not served here; there is: {known}", param="model")
+        raise ModelNotFound(f"the model {quoted(name)} is not served here; there is: {known}", param="model")
 
     def _aliases(self, served: list[str]) -> dict[str, str]:
         """Alias -> served model; an alias without a model stands for the first one."""

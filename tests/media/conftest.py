@@ -91,14 +91,22 @@ def make(
     options: dict[str, str] | None = None,
     gop: int = 12,
 ) -> bytes:
-    """Time base 1/90000, so that every time is exact to 11 microseconds (WebM: to a millisecond)."""
+    """Times are exact to 33 us (WebM: to a millisecond). The last frame is shown for as long as the one before."""
+    tick = Fraction(1, 30000)
+    durations: dict[int, int] = {}
     file = io.BytesIO()
+
+    def mux(packets: list[av.Packet]) -> None:
+        for packet in packets:
+            packet.duration = durations[packet.pts]
+            out.mux(packet)
+
     with av.open(file, "w", format=container, options=options or {}) as out:
         if times_s:
             video = out.add_stream(codec, rate=30)
             video.width, video.height = wh
             video.pix_fmt = "yuv420p"
-            video.codec_context.time_base = Fraction(1, 90000)
+            video.codec_context.time_base = tick
             video.codec_context.gop_size = gop
             if codec == "libx264":
                 video.options = {"preset": "ultrafast", "crf": "12"}
@@ -113,9 +121,17 @@ def make(
             out.mux(audio.encode(None))
         for index, time_s in enumerate(times_s):
             frame = av.VideoFrame.from_image(Image.new("RGB", wh, (grey(index),) * 3))
-            frame.pts = round(time_s * 90000)
-            frame.time_base = Fraction(1, 90000)
-            out.mux(video.encode(frame))
+            frame.pts = round(time_s / tick)
+            durations[frame.pts] = round(_shown_s(times_s, index) / tick)
+            frame.time_base = tick
+            mux(video.encode(frame))
         if times_s:
-            out.mux(video.encode(None))
+            mux(video.encode(None))
     return file.getvalue()
+
+
+def _shown_s(times_s: Sequence[float], index: int) -> float:
+    if len(times_s) < 2:
+        return 1 / 30
+    at = min(index, len(times_s) - 2)
+    return times_s[at + 1] - times_s[at]

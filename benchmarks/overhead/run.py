@@ -35,7 +35,8 @@ CPU time is of the gateway's processes, children and threads included, by their 
 Mock and load generator share one core, each gateway has the other to itself (the rest stand still meanwhile); loopback,
 HTTP/1.1, no TLS, no GPU. A chunk's figure holds its share (1/50) of the stream's request. `added` is over direct at one
 connection, and at 128 streams for chunks. Ours checks a key, limits, counts metrics and watches for clients that leave;
-LiteLLM checks a key; nginx and vllm-router check none. Ours looks into the picture, the others pass it by."""
+LiteLLM checks a key; nginx and vllm-router check none. Ours decodes the picture and scales it
+down to what the model is shown, work that the others leave to the engine (`big_pictures.py` counts both)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ Check = Callable[[str, Any, Settings], None]
 """(field, value, settings): raises InvalidValue or LimitExceeded naming the field."""
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+WORDLESS = frozenset({"assistant", "function"})
+"""Roles that may say nothing: an assistant's message may be tool calls alone."""
 FORMATS = frozenset({"text", "json_object", "json_schema", "structural_tag"})
 
 
@@ -108,6 +110,8 @@ def messages(field: str, value: Any, settings: Settings) -> None:
                 f"{field}[{index}].role is {quoted(role)}; it must be one of {', '.join(sorted(ROLES))}",
                 param=f"{field}[{index}].role",
             )
+        if message.get("content") is None and role not in WORDLESS:
+            raise MissingField(f"{field}[{index}].content is missing", param=f"{field}[{index}].content")
 
 
 def tools(field: str, value: Any, settings: Settings) -> None:

@@ -146,11 +146,13 @@ CAUSES = (
     ),
 )
 
+CORE_GONE = re.compile(r"engine core exited unexpectedly|EngineDeadError|Engine core proc \S+ died unexpectedly")
+IF_NOBODY = "if nobody killed it, the system did because memory ran out: choose a smaller model"
 SIGNALS = {
     4: "it ran an instruction that this CPU does not have (signal 4): this build of vLLM needs AVX2 or AVX-512",
     6: "it aborted (signal 6)",
     7: "it got a bus error (signal 7), mostly a full /dev/shm (in a container: raise its --shm-size)",
-    9: "it was killed (signal 9); if nobody did that, the system did because memory ran out: choose a smaller model",
+    9: f"it was killed (signal 9); {IF_NOBODY}",
     11: "it crashed (signal 11)",
     15: "it was told to stop (signal 15)",
 }
@@ -175,4 +177,6 @@ def why(log: Sequence[str], status: int) -> Death:
     told = [f"{m[1]}: {m[2]}" for line in lines if (m := EXCEPTION.match(line)) and not SECOND_HAND.search(line)]
     if told:
         return Death(f"it failed with {told[-1]}", lasts=False)
+    if any(CORE_GONE.search(line) for line in lines):
+        return Death(f"its EngineCore process was gone all at once; {IF_NOBODY}", lasts=False)
     return Death(f"it ended with status {status}; its log above says more", lasts=False)

@@ -81,7 +81,7 @@ class EngineProcess:
         self._environment = dict(environment)
         self._patience = patience or Patience()
         self._on_progress = on_progress
-        self._on_log = on_log or _to_stderr(name)
+        self.on_log = on_log or _to_stderr(name)
         self._tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         self._guard: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -244,8 +244,8 @@ class EngineProcess:
         async for line in lines_of(process.stdout):
             self._tail.append(line)
             self._progress.read(line)
-            if not is_noise(line):
-                self._on_log(line)
+            if not is_noise(line) and not self._stopping.is_set():  # ended by us, it complains at length
+                self.on_log(line)
 
 
 def launch(settings: Settings, on_progress: Callable[[str], None] = log.info) -> tuple[EngineProcess, Settings]:

@@ -24,7 +24,9 @@ PHASES = (
 """In the order of a start."""
 
 NOISE = re.compile(
-    r"^\s*$|\] Route: |[█▄▀]|Available routes are|api_utils\.py:\d+\]\s*$|DeprecationWarning|warnings\.warn\("
+    r"^\s*$|\] Route: |[█▄▀]|Available routes are|api_utils\.py:\d+\]\s*$"  # a banner and a list of paths
+    r"|DeprecationWarning|FutureWarning|^\s+(warnings\.warn\(|if hasattr\(value|wrapper = lookup)"  # others' chores
+    r"|^nanobind: |^ - (leaked|\.\.\. skipped)|^See https://nanobind"  # at every end
 )
 
 
@@ -51,7 +53,7 @@ class Progress:
 
 
 def is_noise(line: str) -> bool:
-    """Whether the line is a banner, a route or blank."""
+    """Whether the line says nothing to an operator."""
     return NOISE.search(line) is not None
 
 

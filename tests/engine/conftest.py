@@ -1,0 +1,63 @@
+"""One real vLLM for the whole session, started by the launcher that production uses, on a tiny checkpoint."""
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.engines.checkpoints import RANDOM, ROOT
+from server.engines.launcher import EngineProcess, launch
+from server.engines.profiles import choose_model
+from server.settings import Settings
+
+ENGINE_PYTHON = ROOT / ".venv-engine" / "bin" / "python"
+LOG = ROOT / ".cache" / "engine-tests.log"
+START_TIMEOUT_S = 240
+PIXELS = ("image_min_pixels", "image_max_pixels", "video_min_pixels", "video_max_pixels")
+
+
+@pytest.fixture(scope="session")
+def engine_settings() -> Settings:
+    """As a gateway with default settings has them: the tiny checkpoint's own pixel limits do not narrow them."""
+    model = choose_model([])[0]
+    if model == str(RANDOM) and not (RANDOM / "config.json").is_file():
+        build = [ENGINE_PYTHON, ROOT / "demo" / "build.py", "--out", RANDOM]
+        subprocess.run(build, check=True, capture_output=True, timeout=120)
+    default = {name: Settings.model_fields[name].default for name in PIXELS}
+    return Settings(model=model, engine_python=str(ENGINE_PYTHON), **default)
+
+
+@pytest.fixture(scope="session")
+def engine_process(engine_settings: Settings) -> Iterator[EngineProcess]:
+    """The engine's process, ready; its supervisor runs in a thread with a loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="engine supervisor")
+    thread.start()
+    LOG.parent.mkdir(exist_ok=True)
+    process, _ = launch(engine_settings)
+    with LOG.open("w") as log:
+        process.on_log = lambda line: print(line, file=log, flush=True)
+        try:
+            asyncio.run_coroutine_threadsafe(process.start(), loop).result()
+            asyncio.run_coroutine_threadsafe(process.wait_ready(), loop).result(START_TIMEOUT_S)
+            yield process
+        finally:
+            asyncio.run_coroutine_threadsafe(process.stop(), loop).result(60)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+@pytest.fixture(scope="session")
+def engine_url(engine_process: EngineProcess) -> str:
+    """`unix:/path` of the real engine."""
+    return engine_process.url
+
+
+@pytest.fixture
+def engine_socket(engine_process: EngineProcess) -> Path:
+    """The same as a path, for clients that take one."""
+    return Path(engine_process.url.removeprefix("unix:"))

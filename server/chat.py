@@ -22,7 +22,7 @@ from server.errors import GatewayError, InternalError, MethodNotAllowed, Unsuppo
 from server.http import ClientLeft, Link, check_length
 from server.media.view import Clip, View
 from server.middleware import LEFT, Exchange
-from server.protocol import engine_error, first_event_error, without_nulls
+from server.protocol import engine_error, first_event_error
 from server.pump import Pump
 from server.rewrite import MediaPart, Prepared
 from server.settings import Settings
@@ -134,7 +134,7 @@ class Chat:
             if answer.is_stream:
                 await _stream(answer, link, exchange, notes)
             else:
-                body = without_nulls(answer.body()) if form.tidy else answer.body()
+                body = form.tidy(answer.body(), prepared.body) if form.tidy else answer.body()
                 exchange.begin(200)
                 link.answer(200, JSON_HEAD % (exchange.id, notes), body)
         finally:

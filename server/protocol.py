@@ -1,10 +1,12 @@
 """What an engine answers, turned into what OpenAI's clients expect: error objects, and answers without stray nulls."""
 
 import re
+import secrets
 from typing import Any
 
 import orjson
 
+from server import tool_calls
 from server.errors import (
     EngineFailed,
     GatewayError,
@@ -24,9 +26,11 @@ CALLERS_FAULT = re.compile(
 )
 """Words in vLLM's 500 and 501 answers that are the caller's fault (`facts`: engine 4.2)."""
 
-STRAY_NULL = re.compile(rb',"(?!(?:content|refusal|logprobs|finish_reason|error|param|code)")[a-z_]+":null')
+STRAY_NULL = re.compile(rb',"(?!(?:content|refusal|logprobs|bytes|finish_reason|error|param|code)")[a-z_]+":null')
 """A null field that OpenAI's schema does not have as null, and leaves out. Safe on bytes: inside a JSON string every
 quote has a backslash before it, so that `,"name":null` never stands in what the model said."""
+
+OPENING_BYTES = tool_calls.OPENING.encode()
 
 
 def engine_error(status: int, raw: bytes) -> GatewayError:
@@ -86,6 +90,18 @@ def error_event(failure: GatewayError) -> bytes:
     return b"data: " + orjson.dumps(failure.body()) + b"\n\ndata: [DONE]\n\n"
 
 
+def completion(raw: bytes, request: dict[str, Any]) -> bytes:
+    """A chat or text completion as OpenAI's schema has it.
+
+    >>> completion(b'{"choices":[{"index":0,"stop_reason":null,"logprobs":null}],"service_tier":null}', {})
+    b'{"choices":[{"index":0,"logprobs":null}]}'
+    """
+    body = without_nulls(raw)
+    if "tools" in request and OPENING_BYTES in body and request.get("tool_choice") != "none":
+        return _with_calls_read(body, named=isinstance(request.get("tool_choice"), dict))
+    return body
+
+
 def without_nulls(body: bytes) -> bytes:
     """An engine's JSON answer without the nulls that OpenAI's schema does not have.
 
@@ -93,3 +109,32 @@ def without_nulls(body: bytes) -> bytes:
     b'{"content":null,"usage":{"total_tokens":3}}'
     """
     return STRAY_NULL.sub(b"", body) if b":null" in body else body
+
+
+def _with_calls_read(body: bytes, *, named: bool) -> bytes:
+    """The same answer with the calls that the engine left in the text of a message as its `tool_calls`."""
+    answer = orjson.loads(body)
+    for choice in answer["choices"]:
+        message = choice["message"]
+        text = message.get("content")
+        if message.get("tool_calls") or not text or tool_calls.OPENING not in text:
+            continue
+        read = tool_calls.read_calls(text, cut=choice["finish_reason"] == "length")
+        if read is None:
+            if choice["finish_reason"] == "tool_calls":  # there are none
+                choice["finish_reason"] = "stop"
+            continue
+        said, calls = read
+        message["content"] = said or None
+        message["tool_calls"] = [
+            {"id": new_id("call"), "type": "function", "function": {"name": name, "arguments": arguments}}
+            for name, arguments in calls
+        ]
+        if choice["finish_reason"] == "stop" and not named:  # a call that was named ends with "stop", as OpenAI has it
+            choice["finish_reason"] = "tool_calls"
+    return orjson.dumps(answer)
+
+
+def new_id(kind: str) -> str:
+    """An id that no other answer has, as OpenAI writes them: `call_` and hex digits."""
+    return f"{kind}_{secrets.token_hex(12)}"

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import orjson
 
-from server import checks
+from server import checks, protocol, tool_calls
 from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
+from server.responses import response
 from server.settings import Settings
 
 STRIPPED = frozenset(
@@ -91,8 +92,8 @@ class Form:
     media: Literal["chat", "responses"] | None = None
     strict: Callable[[dict[str, Any]], None] | None = None
     """A check over several fields."""
-    tidy: bool = False
-    """Whether its answers are rid of nulls that OpenAI's schema does not have."""
+    tidy: Callable[[bytes, dict[str, Any]], bytes] | None = None
+    """(whole answer, request) -> the answer as OpenAI's schema has it."""
 
 
 def read_body(raw: bytes, settings: Settings) -> dict[str, Any]:
@@ -136,6 +137,8 @@ def prepare(body: dict[str, Any], raw: bytes, form: Form, settings: Settings) ->
         for name in form.text_fields:
             if name in body:
                 body[name] = _break_tokens(body[name], form.control, prepared)
+    if "tool_choice" in body and tool_calls.is_forced(body) and tool_calls.enforce(body):
+        prepared.changed = True
     if prepared.media:
         _check_counts(prepared.media, settings)
         prepared.changed = True
@@ -330,9 +333,13 @@ CHAT = Form(
     ("messages", "tools", "documents"),
     media="chat",
     strict=_check_logprobs,
-    tidy=True,
+    tidy=protocol.completion,
 )
-COMPLETION = Form(checks.COMPLETION, ("model", "prompt"), ("prompt", "suffix"), control=ANY_VISION)
-RESPONSE = Form(checks.RESPONSE, ("model", "input"), ("input", "instructions", "tools"), media="responses", tidy=True)
+COMPLETION = Form(
+    checks.COMPLETION, ("model", "prompt"), ("prompt", "suffix"), control=ANY_VISION, tidy=protocol.completion
+)
+RESPONSE = Form(
+    checks.RESPONSE, ("model", "input"), ("input", "instructions", "tools"), media="responses", tidy=response
+)
 TOKENIZE = Form(checks.CHAT, (), ("messages", "tools"), media="chat", strict=_check_tokenize)
 DETOKENIZE = Form(checks.DETOKENIZE, ("tokens",), ())

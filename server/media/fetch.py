@@ -112,7 +112,7 @@ class _Fetch:
 
     async def _get(self, url: httpx2.URL) -> int | str:
         """The length of the file that was written, or where the answer redirects to."""
-        port = url.port or DEFAULT_PORTS[url.scheme]
+        port = _port(url)
         target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=port, target=url.raw_path)
         async with self._pool.stream("GET", target, headers=HEADERS) as response:
             headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
@@ -152,7 +152,7 @@ class _Fetch:
         if is_odd_number(host):
             raise self._forbidden(f"leads to {host}, which is not an address in its usual form")
         ports = self._settings.fetch_allow_port
-        if (port := url.port or DEFAULT_PORTS[url.scheme]) not in ports:
+        if (port := _port(url)) not in ports:
             raise self._forbidden(f"leads to port {port}; allowed are {', '.join(map(str, ports))}")
         return url
 
@@ -166,6 +166,10 @@ class _Fetch:
 
     def _unreachable(self, why: str) -> UrlUnreachable:
         return UrlUnreachable(f"{self._param} {why}", param=self._param)
+
+
+def _port(url: httpx2.URL) -> int:
+    return DEFAULT_PORTS[url.scheme] if url.port is None else url.port
 
 
 class GuardedBackend(httpcore2.AsyncNetworkBackend):

@@ -207,6 +207,8 @@ ASKERS: dict[Asker, float] = {
     ask_caption: 4,
 }
 """Questions about pictures, and how often each is asked."""
+FIRST = (ask_detect, ask_coloured, ask_count)
+"""Those that training begins with."""
 
 
 def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:

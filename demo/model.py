@@ -125,7 +125,7 @@ def unseen(queries: int, keys: int, device: torch.device) -> torch.Tensor:
 
 def mixed_text(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
     """Attention in which each question sees the prefix and itself."""
-    start = spans[0][0]
+    start = spans[0][0] if spans else q.shape[2]
     k_prefix, v_prefix = k[:, :, :start], v[:, :, :start]
     mixed = [attention(q[:, :, :start], k_prefix, v_prefix, causal=True)]
     for first, end in spans:
@@ -160,5 +160,7 @@ def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> t
 def answer_loss(weights: Weights, batch: Batch, hidden: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy of the answers' tokens, each from the token before it."""
     told = batch.answers[:, 1:]
+    if not batch.spans:
+        return hidden.sum() * 0
     logits = F.linear(hidden[:, :-1][told], weights["model.embed_tokens.weight"].to(hidden.dtype))
     return F.cross_entropy(logits.float(), batch.tokens[:, 1:][told])

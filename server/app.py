@@ -32,7 +32,9 @@ from server.http import protocol_class
 from server.media import MediaLoader
 from server.middleware import Edge
 from server.routes import keyed_routes, open_routes
+from server.routes_tasks import task_routes
 from server.settings import Settings
+from server.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +62,14 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     api.state.settings = settings
     api.include_router(open_routes)
     api.include_router(keyed_routes)
+    api.include_router(task_routes(TASKS))
     api.add_exception_handler(GatewayError, _gateway_error)
     api.add_exception_handler(RequestValidationError, _validation_error)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unforeseen)
     admission = Admission(settings.max_in_flight)
+    api.state.media = media
+    api.state.admission = admission
     metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)

@@ -131,6 +131,18 @@ class Settings(BaseSettings):
     """Most pixels of one picture or frame before it is scaled down; checked before decoding."""
     video_max_duration_s: float = 4 * 3600
     """Longest video, in seconds."""
+    video_window_s: float = 60
+    """Longest part of a clip shown in one question of a task, in seconds; longer clips come in windows."""
+    video_overlap_s: float = 5
+    """What neighbouring windows of a clip share, in seconds."""
+    document_max_bytes: int = 64 * 1024 * 1024
+    """Longest file of one document, in bytes, fetched or sent."""
+    document_max_pages: int = 1000
+    """Most pages read in one request."""
+    document_dpi: float = 144
+    """Dots an inch in which a PDF's pages count their pixels."""
+    task_parallel: int = 4
+    """Pages or windows of one task request that are worked on at once."""
     media_workers: int = 0
     """Processes that decode pictures and clips; 0: one for each core."""
     media_timeout_s: float = 30

@@ -128,5 +128,5 @@ CHECKS = (picture, clip, questions_apart, built_twice, round_trip, processor_agr
 if __name__ == "__main__":
     for check in CHECKS:
         with tempfile.TemporaryDirectory() as scratch:
-            print(check.__name__, flush=True)
+            sys.stdout.write(f"{check.__name__}\n")
             check(Path(scratch))

@@ -56,7 +56,13 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
             await pool.close()
             await media.close()
 
-    api = FastAPI(title="Qwen2.5-VL server", version=__version__, lifespan=lifespan, telemetry=NO_TELEMETRY)
+    api = FastAPI(
+        title="Qwen2.5-VL server",
+        version=__version__,
+        lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
+        redirect_slashes=False,
+    )
     api.state.auth = auth
     api.state.pool = pool
     api.state.settings = settings

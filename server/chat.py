@@ -95,7 +95,7 @@ class Chat:
         exchange.caller = self._auth.caller(exchange.headers)
         check_length(exchange.headers, settings.max_body_bytes)
         content_type = exchange.headers.get(b"content-type", b"application/json")
-        if b"json" not in content_type:
+        if b"json" not in content_type.lower():
             raise UnsupportedContentType(
                 f"content-type is {content_type.decode('latin-1')[:100]}; it must be application/json",
                 param="content-type",

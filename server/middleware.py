@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import orjson
 
@@ -74,7 +75,7 @@ class AccessLog:
         if not self._lines:
             asyncio.get_running_loop().call_later(0.25, self.flush)
         self._lines.append(
-            f"{exchange.method} {exchange.path} {exchange.status} {duration_s * 1000:.1f}ms "
+            f"{exchange.method} {_one_line(exchange.path)} {exchange.status} {duration_s * 1000:.1f}ms "
             f"id={exchange.id.decode()} caller={exchange.caller}\n"
         )
 
@@ -84,6 +85,15 @@ class AccessLog:
         if lines:
             sys.stderr.write("".join(lines))
             sys.stderr.flush()
+
+
+def _one_line(path: str) -> str:
+    """A path as a log shows it: what a caller made up must not end the line, nor steer a terminal.
+
+    >>> _one_line("/healthz"), _one_line("/a\\nGET /forged 200")
+    ('/healthz', '/a%0AGET%20/forged%20200')
+    """
+    return path if path.isprintable() and " " not in path else quote(path)
 
 
 class Edge:

@@ -59,8 +59,9 @@ setup_gateway() { # gateway|dev: .venv with the packages of that lock
     say "installing the $([ "$1" = dev ] && echo 'gateway and the tools to test it' || echo gateway)"
     rm -f "$environment"/.stamp-*
     pip_install --no-deps --require-hashes -r "$LOCKS/$1.txt" || not_installed "scripts/locks/$1.txt"
-    # python -m server works from any folder
-    echo "$ROOT" > "$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+    for packages in "$environment"/lib/python3*/site-packages; do
+        echo "$ROOT" > "$packages/project.pth" # python -m server works from any folder
+    done
     if [ "$1" = dev ]; then checksum "$LOCKS/gateway.txt" > "$environment/.stamp-gateway"; fi
     echo "$wanted" > "$environment/.stamp-$1"
 }

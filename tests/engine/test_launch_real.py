@@ -2,8 +2,10 @@
 
 import base64
 import io
+import json
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ import pytest
 from PIL import Image
 
 from server.engines.guard import family
+from server.engines.hardware import Gpu
 from server.engines.launcher import EngineProcess
+from server.engines.profiles import profile
 from server.settings import Settings
 from tests.conftest import until
+from tests.engine.conftest import ENGINE_PYTHON
 
 pytestmark = pytest.mark.engine
 
@@ -108,6 +113,33 @@ async def test_our_request_id_comes_back(engine: httpx2.AsyncClient) -> None:
 async def test_its_folder_holds_all_its_files(engine_process: EngineProcess) -> None:
     """What vLLM writes to the temporary folder goes when it goes."""
     assert any((engine_process.folder / "tmp").iterdir())
+
+
+def test_vllm_knows_every_flag_of_every_profile() -> None:
+    """Those for GPUs too, though nothing but its parser sees them here."""
+    kinds = [[], [Gpu("L4", 22.5)], [Gpu("T4", 15.0, compute=7.5)], [Gpu("A100", 79.6, count=4)]]
+    profiles = [profile("Qwen/Qwen2.5-VL-72B-Instruct", gpus, Settings()).args[2:] for gpus in kinds]
+    code = """
+import json, sys
+try:
+    from vllm.entrypoints.common.cli_args import make_arg_parser  # 0.33
+except ImportError:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = make_arg_parser(FlexibleArgumentParser())
+for arguments in json.load(sys.stdin):
+    print(parser.parse_args([*arguments, "--uds", "/tmp/x"]).served_model_name)
+"""
+    parsed = subprocess.run(
+        [ENGINE_PYTHON, "-c", code],
+        input=json.dumps(profiles),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert parsed.returncode == 0, parsed.stderr[-2000:]
+    assert len(parsed.stdout.splitlines()) == len(kinds)
 
 
 async def test_killed_it_comes_back_by_itself(engine: httpx2.AsyncClient, engine_process: EngineProcess) -> None:

@@ -167,8 +167,8 @@ PAGES: dict[str, Respond] = {
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        PAGES[self.path](self)
+        self.server.asked.append(self.path.partition("?")[0])  # type: ignore[attr-defined]
+        PAGES[self.path.partition("?")[0]](self)
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""

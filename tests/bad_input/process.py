@@ -53,10 +53,11 @@ class Answer:
 class Gateway:
     """A running `python -m server`."""
 
-    def __init__(self, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], port: int, log: Path, key: str) -> None:
         self.child = child
         self.port = port
         self.log = log
+        self.hello_headers = {"authorization": f"Bearer {key}"} if key else {}
         self.files_before = self.workers_before = self.memory_before_bytes = 0
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Gateway:
     def is_unharmed(self) -> bool:
         """Whether it answers a good request, with no more files open, processes running or memory taken than before."""
         return (
-            self.post(HELLO).status == 200
+            self.post(HELLO, **self.hello_headers).status == 200
             and self.open_files() <= self.files_before + SLACK_FILES
             and self.workers() == self.workers_before
             and self.memory_bytes() <= self.memory_before_bytes + SLACK_BYTES
@@ -105,7 +106,7 @@ class Gateway:
 
     def remember(self) -> None:
         """Take note of what is open while all is well."""
-        assert self.post(HELLO).status == 200
+        assert self.post(HELLO, **self.hello_headers).status == 200
         self.files_before, self.workers_before = self.open_files(), self.workers()
         self.memory_before_bytes = self.memory_bytes()
 
@@ -130,8 +131,8 @@ def read_answer(connection: socket.socket, method: str) -> Answer:
 
 
 @contextmanager
-def running(folder: Path, *flags: str) -> Iterator[Gateway]:
-    """A gateway before a mock engine, both children of ours; `flags` are for the gateway."""
+def running(folder: Path, *flags: str, key: str = "") -> Iterator[Gateway]:
+    """A gateway before a mock engine, both children of ours; `flags` are the gateway's, `key` is what it asks for."""
     with ExitStack() as children:
         engine = _started(children, [sys.executable, "-m", "benchmarks.overhead.mock"], folder / "engine.log")
         found = eventually(lambda: "listening on" in (folder / "engine.log").read_text(), 20)
@@ -139,7 +140,9 @@ def running(folder: Path, *flags: str) -> Iterator[Gateway]:
         url = (folder / "engine.log").read_text().split("listening on ")[1].split()[0]
         port = _free_port()
         command = [sys.executable, "-m", "server", "--port", str(port), "--engine-url", url, *flags]
-        gateway = Gateway(_started(children, command, folder / "gateway.log"), port, folder / "gateway.log")
+        if key:
+            command += ["--api-key", key]
+        gateway = Gateway(_started(children, command, folder / "gateway.log"), port, folder / "gateway.log", key)
         assert eventually(lambda: _is_ready(gateway), 20), gateway.log.read_text()
         gateway.remember()
         yield gateway

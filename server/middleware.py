@@ -3,6 +3,7 @@ access line. Pure ASGI, because Starlette's BaseHTTPMiddleware hides a client's 
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
@@ -25,6 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CLIENT_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")  # of a caller's own x-request-id; anything else is replaced
+REST_BYTES = 65536
+REST_S = 1.0
 LEFT = 499  # nginx's code for a client that closed first; only ever seen in logs and metrics
 
 
@@ -132,17 +135,21 @@ class Edge:
             await send_error(send, exchange, failure)
             return
         received = 0
+        whole = False
 
         async def limited() -> Message:
-            nonlocal received
+            nonlocal received, whole
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
                 raise body_too_large(received, self._max_body_bytes)
+            whole = not message.get("more_body", False)
             return message
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if not whole and _body_follows(exchange.headers):
+                    await _read_rest(receive)
                 exchange.begin(message["status"])
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", exchange.id)]
             await send(message)
@@ -160,6 +167,28 @@ class Edge:
         if exchange.first_byte_s:
             metrics.FIRST_BYTE_S.observe(exchange.route, exchange.first_byte_s - exchange.started_s)
         self._access_log.add(exchange, duration_s)
+
+
+def _body_follows(headers: dict[bytes, bytes]) -> bool:
+    """Whether a client sends a body unasked."""
+    announced = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    return announced and b"expect" not in headers
+
+
+async def _read_rest(receive: Receive) -> None:
+    """Read what is still to come of a body that nobody wants, if it is short.
+
+    A client that sends its body after its head, as many do, would otherwise find the connection closed when it asks
+    next: an answer that overtakes the body ends it (`LimitedProtocol`).
+    """
+    left = REST_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REST_S):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message["body"])
 
 
 async def send_error(send: Send, exchange: Exchange, failure: GatewayError) -> None:

@@ -145,6 +145,16 @@ async def test_an_error_after_the_whole_body_keeps_the_connection(wire: Wire) ->
     assert (await wire.answer())[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/models"])
+async def test_a_body_that_comes_after_a_refusal_was_due_does_not_end_the_connection(wire: Wire, path: str) -> None:
+    for _ in range(2):
+        head, body = request(ASK, path=path).split(b"\r\n\r\n")
+        wire.send(head, b"\r\n\r\n")
+        await asyncio.sleep(0.02)  # long enough for an answer that does not wait
+        wire.send(body)
+        assert (await wire.answer())[0] in {404, 405}
+
+
 async def test_an_offer_to_speak_http_2_is_passed_over(wire: Wire) -> None:
     for _ in range(2):
         wire.send(request(ASK, connection="Upgrade, HTTP2-Settings", upgrade="h2c", **{"http2-settings": "AAMAAABk"}))

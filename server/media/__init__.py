@@ -16,6 +16,7 @@ __all__ = ["KINDS", "Clip", "MediaLoader", "View"]
 KINDS = {
     "image": "server.media.image",
     "video": "server.media.video",
+    "document": "server.media.document",
 }
 """Kind of content -> the module whose `decode` runs in a decode process. The kind starts its error codes."""
 

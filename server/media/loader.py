@@ -3,12 +3,14 @@
 import asyncio
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, BinaryIO
 
 from server.errors import InvalidValue, MediaTooLarge
 from server.media.fetch import Fetcher
 from server.media.jobs import Part, scratch_file, write_all
+from server.media.opened import Document, Film
 from server.media.source import Inline, Remote, frame_sources, parse_source
 from server.media.view import Clip, Size, View
 from server.media.workers import Answer, Workers
@@ -80,6 +82,54 @@ class MediaLoader:
         options = self._clip_options(param, fps, start_s, end_s, max_tokens)
         sources = self._clip_sources(source, options)
         return _clip(await self._load("video", sources, options), self._settings.video_fps)
+
+    @asynccontextmanager
+    async def open_document(self, source: str, *, param: str) -> AsyncIterator[Document]:
+        """A PDF, a TIFF of several pages, or a picture, open until the end of the `async with`."""
+        options = self._document_options(param)
+        async with self._held([parse_source(source, param=param)], options) as run:
+            facts, _ = await run("document", {**options, "page": None})
+            yield Document(facts["pages"], lambda number: run("document", {**options, "page": number}))
+
+    @asynccontextmanager
+    async def open_clip(self, source: str | list[str], *, param: str, fps: float | None = None) -> AsyncIterator[Film]:
+        """A clip to be seen in windows, open until the end of the `async with`; see `load_clip`."""
+        options = self._clip_options(param, fps, 0, None, None)
+        sources = self._clip_sources(source, options)
+        if options["is_frame_list"]:
+            yield Film(
+                lambda start_s, end_s: self.load_clip(source, param=param, fps=fps, start_s=start_s, end_s=end_s)
+            )
+            return
+        async with self._held(sources, options) as run:
+
+            async def ask(start_s: float, end_s: float | None) -> Clip:
+                return _clip(
+                    await run("video", {**options, "start_s": start_s, "end_s": end_s}), self._settings.video_fps
+                )
+
+            yield Film(ask)
+
+    @asynccontextmanager
+    async def _held(
+        self, sources: Sequence[Remote | Inline], options: dict[str, Any]
+    ) -> AsyncIterator[Callable[[str, dict[str, Any]], Awaitable[Answer]]]:
+        """One file kept for several jobs."""
+        with scratch_file(on_disk=isinstance(sources[0], Remote)) as file:
+            parts = [await self._collect(sources[0], file, options["most_bytes"], options)]
+            yield lambda kind, job: self._workers.run(kind, job, file, parts)
+
+    def _document_options(self, param: str) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "param": param,
+            "noun": "document",
+            "min_pixels": settings.image_min_pixels,
+            "max_pixels": settings.image_max_pixels,
+            "most_pixels": settings.media_max_pixels,
+            "most_bytes": settings.document_max_bytes,
+            "dpi": settings.document_dpi,
+        }
 
     def _image_options(self, param: str, max_pixels: int | None) -> dict[str, Any]:
         settings = self._settings

@@ -50,25 +50,34 @@ def smart_resize(wh: Size, min_pixels: int, max_pixels: int) -> Size:
 
 
 def shown_size(wh: Size, min_pixels: int, max_pixels: int, *, budget: int | None = None) -> Size:
-    """The size that we make of a picture of `wh`: an engine with the same limits then leaves it as it is.
+    """The size that we make of a picture of `wh`: an engine with the same limits takes it and leaves it as it is.
 
-    `smart_resize`, within `budget` where it is lower than `max_pixels`, and once more for as long as the limits would
-    still change the result. They do for two kinds of picture only: those longer than `max_pixels` / 784 times their
-    width, where one step overshoots `max_pixels`, and those whose budget is so near to `min_pixels` that rounding down
-    undershoots it. The limits must be apart by a factor of four or so, else no size may satisfy both.
+    `smart_resize`, within `budget` where it is lower than `max_pixels`. The result is then put right where an engine
+    would not leave it: pictures longer than `max_pixels` / 784 times their width, where one step overshoots
+    `max_pixels`; budgets so near to `min_pixels` that rounding down undershoots it; and pictures so long that rounding
+    their short side down takes them past the aspect ratio that the engine accepts. The limits must be apart by a
+    factor of four or so, else no size may satisfy both.
 
     >>> smart_resize((5000, 50), 3136, 50176), shown_size((5000, 50), 3136, 50176)
     ((2240, 28), (1792, 28))
     >>> shown_size((1920, 1080), 100352, 602112, budget=100352)
     (448, 252)
+    >>> smart_resize((29, 5800), 3136, 1003520), shown_size((29, 5800), 3136, 1003520)
+    ((28, 5796), (28, 5600))
     """
-    size = smart_resize(wh, min_pixels, max_pixels if budget is None else max(min_pixels, min(budget, max_pixels)))
+    limit = max_pixels if budget is None else max(min_pixels, min(budget, max_pixels))
+    size = _not_too_long(smart_resize(wh, min_pixels, limit))
     for _ in range(MOST_STEPS):
-        again = smart_resize(size, min_pixels, max_pixels)
+        again = _not_too_long(smart_resize(size, min_pixels, max_pixels))
         if again == size:
             break
         size = again
     return size
+
+
+def _not_too_long(wh: Size) -> Size:
+    longest = min(wh) * MAX_ASPECT_RATIO
+    return min(wh[0], longest), min(wh[1], longest)
 
 
 def check_aspect_ratio(wh: Size, *, param: str) -> None:

@@ -33,6 +33,7 @@ def test_what_we_show_is_what_the_engine_would_show_again(wh, min_pixels, spread
     shown = shown_size(wh, min_pixels, min_pixels * spread)
 
     assert smart_resize(shown, min_pixels, min_pixels * spread) == shown
+    assert max(shown) <= MAX_ASPECT_RATIO * min(shown)
     assert shown[0] % 28 == shown[1] % 28 == 0
 
 

@@ -66,7 +66,7 @@ def clip(*, frames: int, wh: tuple[int, int] = (64, 48), fps: int = 10, audio_s:
             stream.width, stream.height = wh
             for index in range(frames):
                 image = Image.new("RGB", wh, (index % 256, 0, 0))
-                container.mux(stream.encode(av.VideoFrame.from_image(image)))
+                container.mux(stream.encode(av.VideoFrame.from_image(image)))  # type: ignore[no-untyped-call]
             container.mux(stream.encode(None))
         if sound is not None:
             frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)

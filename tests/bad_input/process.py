@@ -21,7 +21,7 @@ HELLO: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content"
 """The smallest chat request."""
 SLACK_FILES = 4
 """Open files that come and go by themselves: two connections to the engine, two of clients that are being closed."""
-SLACK_BYTES = 192 * 1024 * 1024
+SLACK_BYTES = 96 * 1024 * 1024
 """Memory that the gateway may keep after large bodies: the allocator's, not a leak's."""
 
 

@@ -17,13 +17,14 @@ BODIES: dict[str, dict[str, Any]] = {
     DETOKENIZE: {"model": MODEL, "tokens": [1]},
 }
 
-NO_NUMBER = ("hot", True, [], {})
-NO_INTEGER = ("5", 1.5, True, [], {})
-NO_BOOLEAN = ("yes", 1, 0, [], {})
-NO_STRING = (5, True, [], {})
-NO_OBJECT = ("x", 5, True, [])
-NO_ARRAY = ("x", 5, True, {})
-OF_THE_WRONG_TYPE: dict[str, dict[str, tuple[Any, ...]]] = {
+Values = tuple[Any, ...]
+NO_NUMBER: Values = ("hot", True, [], {})
+NO_INTEGER: Values = ("5", 1.5, True, [], {})
+NO_BOOLEAN: Values = ("yes", 1, 0, [], {})
+NO_STRING: Values = (5, True, [], {})
+NO_OBJECT: Values = ("x", 5, True, [])
+NO_ARRAY: Values = ("x", 5, True, {})
+OF_THE_WRONG_TYPE: dict[str, dict[str, Values]] = {
     CHAT: {
         "model": NO_STRING,
         "messages": NO_ARRAY,

@@ -46,7 +46,6 @@ def test_thousands_of_sizes_are_shown_as_the_processor_would_and_then_stay():
         different = [case for case, one, other in zip(cases, shown, chosen, strict=False) if one != other]
         assert all(_does_not_take_its_own_choice(case) for case in different), different
         assert len(different) < SIZES // 100
-        assert all(max(case[:2]) / min(case[:2]) > 100 for case in different)
 
 
 def test_the_difference_from_qwen_vl_utils_is_known():

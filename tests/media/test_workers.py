@@ -92,7 +92,7 @@ async def test_a_picture_that_needs_more_memory_than_allowed_is_an_answer():
 
 async def test_leaving_lets_a_short_job_end_and_keeps_its_process(loader):
     await loader.start()
-    before = children()
+    before = {await only_child()}
     task = asyncio.create_task(loader.load_image_bytes(PHOTO, param="image"))
     await asyncio.sleep(0)
     task.cancel()

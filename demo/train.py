@@ -3,8 +3,8 @@
     .venv-engine/bin/python demo/train.py --minutes 150 [--workers 2] [--state .cache/demo-train]
     .venv-engine/bin/python demo/train.py --export demo/checkpoint
 
-Resumes from its state folder, which is written every few minutes; may be stopped (SIGSTOP) and continued at any time,
-because a pause does not count as training. Two dense losses beside the answers' break the plateaus: what each cell
+Resumes from its state folder, which is written every few minutes; ends early, without loss, when a file named `stop`
+appears there; may be stopped (SIGSTOP) and continued at any time, because a pause does not count as training. Two dense losses beside the answers' break the plateaus: what each cell
 holds, read off the vision tower, and where and when that is, read off the language layers. Their heads are not kept.
 """
 
@@ -92,7 +92,7 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     random = Random(f"plan {step}")
     first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
     # Pictures without questions cost a quarter: the dense losses alone, which see and place shapes, come first.
-    mute = random.random() < (0.7 if progress < 0.35 else 0.3)
+    mute = random.random() < (0.6 if progress < 0.5 else 0.25)
     if random.random() < 0.25:
         longest = 8 if progress < 0.1 else 25 if progress < 0.25 else 120
         grids = round(5 * (longest / 5) ** random.random())
@@ -106,10 +106,10 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
         return clips
     sizes = sorted(pools)
     wh = random.choices(sizes, [len(pools[size]) for size in sizes])[0]
-    most = 3 if progress < 0.2 else 5 if progress < 0.5 else 6
+    most = 3 if progress < 0.4 else 5 if progress < 0.65 else 6
     choice = Random(f"canvas {first_seed}")
     # The same kinds of questions for the whole batch: their lengths then differ little.
-    kinds = {ask: often for ask, often in lessons.ASKERS.items() if progress > 0.45 or ask in lessons.FIRST}
+    kinds = {ask: often for ask, often in lessons.ASKERS.items() if progress > 0.65 or ask in lessons.FIRST}
     asked = [] if mute else random.choices(list(kinds), list(kinds.values()), k=3)
     return [
         lessons.picture_lesson(first_seed + 2 * i, choice.choice(pools[wh]), (0 if most > 5 else 1, most), asked)
@@ -199,7 +199,8 @@ def train(rank: int, options: argparse.Namespace) -> None:
     kept = time.monotonic()
     recent: dict[str, list[float]] = {}
     while True:
-        progress = student.trained_s / (options.minutes * 60)
+        stop = (options.state / "stop").exists()
+        progress = 1.0 if stop else student.trained_s / (options.minutes * 60)
         if world > 1:  # one clock for all, or one of them would stop a step early
             clock = torch.tensor([progress], dtype=torch.float64)
             dist.broadcast(clock, 0)
@@ -228,6 +229,7 @@ def train(rank: int, options: argparse.Namespace) -> None:
                 kept = time.monotonic()
     if rank == 0:
         keep(student, options.state)
+        (options.state / "stop").unlink(missing_ok=True)
     if world > 1:
         dist.destroy_process_group()
 

@@ -4,8 +4,10 @@
     .venv-engine/bin/python demo/train.py --export demo/checkpoint
 
 Resumes from its state folder, which is written every few minutes; ends early, without loss, when a file named `stop`
-appears there; may be stopped (SIGSTOP) and continued at any time, because a pause does not count as training. Two dense losses beside the answers' break the plateaus: what each cell
-holds, read off the vision tower, and where and when that is, read off the language layers. Their heads are not kept.
+appears there; may be stopped (SIGSTOP) and continued at any time, because a pause does not count as training.
+
+Two dense losses beside the answers' break the plateaus: what each cell holds, read off the vision tower, and where and
+when that is, read off the language layers. Their heads are not kept.
 """
 
 import argparse

@@ -3,12 +3,18 @@
 A `Showing` is loaded only when its turn comes, so that a long document or film never lies in memory as a whole.
 """
 
+import contextlib
 import math
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from server.media import Clip, MediaLoader, View
+from server.errors import InvalidValue, LimitExceeded
+from server.media import MediaLoader
+from server.media.opened import Document, Film
 from server.settings import Settings
 from server.tasks.inputs import clip_source, media_source
 from server.tasks.task import Shown, Task, TaskRequest
@@ -26,9 +32,12 @@ class Showing:
 
 
 async def showings(
-    task: Task[Any], request: TaskRequest, media: MediaLoader, settings: Settings
+    task: Task[Any], request: TaskRequest, media: MediaLoader, settings: Settings, opened: AsyncExitStack
 ) -> AsyncGenerator[Showing, None]:
-    """All that the request shows, in order. Raises what loading raises, and InvalidValue."""
+    """All that the request shows, in order. Raises what loading raises, and InvalidValue.
+
+    Files that several of them are taken from stay open until `opened` is closed.
+    """
     for name, kind in task.inputs.items():
         value = getattr(request, name, None)
         if value is None:
@@ -36,8 +45,10 @@ async def showings(
         if kind == "image":
             source = media_source(value, param=name)
             yield Showing(_image(media, source, name))
-        elif kind == "video":
-            async for showing in _windows(task, value, name, getattr(request, "fps", None), media, settings):
+            return
+        found = _windows if kind == "video" else _pages
+        async with contextlib.aclosing(found(task, request, value, name, media, settings, opened)) as parts:
+            async for showing in parts:
                 yield showing
         return
 
@@ -50,31 +61,93 @@ def _image(media: MediaLoader, source: str, param: str) -> Load:
 
 
 async def _windows(
-    task: Task[Any], value: Any, param: str, fps: float | None, media: MediaLoader, settings: Settings
+    task: Task[Any],
+    request: TaskRequest,
+    value: Any,
+    param: str,
+    media: MediaLoader,
+    settings: Settings,
+    opened: AsyncExitStack,
 ) -> AsyncGenerator[Showing, None]:
-    """The clip as a whole where it is short or the task wants it so, else in windows that overlap."""
-    source = clip_source(value, param=param)
-    if task.together:
-        yield Showing(_clip(media, source, param, fps, 0, None))
-        return
+    """Windows that overlap; where the task wants the clip as a whole, fewer frames of it."""
+    fps: float | None = getattr(request, "fps", None)
     window_s = window_seconds(settings, fps)
-    first = await media.load_clip(source, param=param, fps=fps, end_s=window_s)
+    film = await opened.enter_async_context(media.open_clip(clip_source(value, param=param), param=param, fps=fps))
+    first = await film.load(0, window_s)
+    if task.together and first.duration_s > window_s:
+        first = await film.load(0, None, fps=window_s / first.duration_s * (fps or settings.video_fps))
+    yield Showing(lambda: _done([first]))
+    if not task.together:
+        for span in windows(first.duration_s, window_s, settings.video_overlap_s)[1:]:
+            yield Showing(partial(_window, film, *span))
 
-    async def loaded() -> Shown:
-        return [first]
 
-    yield Showing(loaded)
-    for start_s, end_s in windows(first.duration_s, window_s, settings.video_overlap_s)[1:]:
-        yield Showing(_clip(media, source, param, fps, start_s, end_s))
+async def _window(film: Film, start_s: float, end_s: float) -> Shown:
+    return [await film.load(start_s, end_s)]
 
 
-def _clip(
-    media: MediaLoader, source: str | list[str], param: str, fps: float | None, start_s: float, end_s: float | None
-) -> Load:
-    async def load() -> Shown:
-        return [await media.load_clip(source, param=param, fps=fps, start_s=start_s, end_s=end_s)]
+async def _pages(
+    task: Task[Any],
+    request: TaskRequest,
+    value: Any,
+    param: str,
+    media: MediaLoader,
+    settings: Settings,
+    opened: AsyncExitStack,
+) -> AsyncGenerator[Showing, None]:
+    """The pages asked for: each by itself, or all in one question."""
+    document = await opened.enter_async_context(media.open_document(media_source(value, param=param), param=param))
+    one = getattr(request, "page", None)
+    numbers = page_numbers(str(one) if one else getattr(request, "pages", None), document.pages)
+    most, what = settings.document_max_pages, f"the number of pages asked for of {param}"
+    if task.together and settings.max_images < most:
+        most, what = settings.max_images, f"the number of pages that {task.name} shows at once"
+    if len(numbers) > most:
+        raise LimitExceeded("pages", value=len(numbers), limit=most, what=what)
+    if task.together:
+        yield Showing(partial(_all_pages, document, numbers))
+        return
+    for number in numbers:
+        yield Showing(partial(_page, document, number), about=number)
 
-    return load
+
+async def _page(document: Document, number: int) -> Shown:
+    return [await document.load_page(number)]
+
+
+async def _all_pages(document: Document, numbers: list[int]) -> Shown:
+    return [await document.load_page(number) for number in numbers]
+
+
+async def _done(shown: Shown) -> Shown:
+    return shown
+
+
+def page_numbers(asked: str | None, pages: int) -> list[int]:
+    """The pages that `1-3,8` names, in that order, once each. Raises InvalidValue for what is no page of the document.
+
+    >>> page_numbers("1-3,8,2", 10), page_numbers(None, 3), page_numbers("8-", 10)
+    ([1, 2, 3, 8], [1, 2, 3], [8, 9, 10])
+    >>> page_numbers("4", 3)
+    Traceback (most recent call last):
+    server.errors.InvalidValue: pages names page 4; the document has 3
+    """
+    if asked is None:
+        return list(range(1, pages + 1))
+    numbers: dict[int, None] = {}
+    for entry in asked.replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d{1,6})(-(\d{1,6})?)?", entry)
+        if match is None:
+            raise InvalidValue(f"pages has {entry!r}, which is no page and no range like 2-5", param="pages")
+        first = int(match[1])
+        last = int(match[3]) if match[3] else pages if match[2] else first
+        for number in (first, last):
+            if not 1 <= number <= pages:
+                raise InvalidValue(f"pages names page {number}; the document has {pages}", param="pages")
+        if last < first:
+            raise InvalidValue(f"pages has {entry!r}, which runs backwards", param="pages")
+        numbers |= dict.fromkeys(range(first, last + 1))
+    return list(numbers)
 
 
 def window_seconds(settings: Settings, fps: float | None) -> float:
@@ -112,15 +185,3 @@ def windows(duration_s: float, window_s: float, overlap_s: float) -> list[tuple[
 def visual_tokens(shown: Shown) -> int:
     """What pictures and clips cost in the prompt."""
     return sum(each.visual_tokens for each in shown)
-
-
-def sizes(shown: Shown) -> str:
-    """The sizes that the model sees, for `x-model-input-size`.
-
-    >>> sizes([View((1, 1), (56, 28), "", ""), View((1, 1), (28, 28), "", "")])
-    '56x28,28x28'
-    """
-    return ",".join(f"{each.shown_wh[0]}x{each.shown_wh[1]}" for each in shown)
-
-
-__all__ = ["Clip", "Showing", "View", "showings", "sizes", "visual_tokens", "window_seconds", "windows"]

@@ -82,11 +82,12 @@ class TaskRun:
         running: list[asyncio.Task[list[Part]]] = []
         places = asyncio.Semaphore(self._settings.task_parallel)
         try:
-            shown = showings(self._task, self._request, self._media, self._settings)
-            async with asyncio.TaskGroup() as group, contextlib.aclosing(shown):
-                async for showing in shown:
-                    await places.acquire()
-                    running.append(group.create_task(self._part(showing, places)))
+            async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as group:
+                shown = showings(self._task, self._request, self._media, self._settings, opened)
+                async with contextlib.aclosing(shown):
+                    async for showing in shown:
+                        await places.acquire()
+                        running.append(group.create_task(self._part(showing, places)))
         except ExceptionGroup as exc:
             raise _first_failure(exc) from exc
         parts = [part for each in running for part in each.result()]

@@ -97,18 +97,19 @@ class MediaLoader:
         options = self._clip_options(param, fps, 0, None, None)
         sources = self._clip_sources(source, options)
         if options["is_frame_list"]:
-            yield Film(
-                lambda start_s, end_s: self.load_clip(source, param=param, fps=fps, start_s=start_s, end_s=end_s)
-            )
+
+            async def of_list(start_s: float, end_s: float | None, _: float | None) -> Clip:
+                return await self.load_clip(source, param=param, fps=fps, start_s=start_s, end_s=end_s)
+
+            yield Film(of_list)
             return
         async with self._held(sources, options) as run:
 
-            async def ask(start_s: float, end_s: float | None) -> Clip:
-                return _clip(
-                    await run("video", {**options, "start_s": start_s, "end_s": end_s}), self._settings.video_fps
-                )
+            async def of_file(start_s: float, end_s: float | None, rate: float | None) -> Clip:
+                job = {**options, "start_s": start_s, "end_s": end_s, "sample_fps": rate or options["sample_fps"]}
+                return _clip(await run("video", job), self._settings.video_fps)
 
-            yield Film(ask)
+            yield Film(of_file)
 
     @asynccontextmanager
     async def _held(

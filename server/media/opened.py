@@ -1,5 +1,5 @@
-"""Files that are looked at more than once: the pages of a document, the windows of a clip. Fetched once, and let go when
-the request is done.
+"""Files that are looked at more than once: the pages of a document, the windows of a clip. Fetched once, and let go
+when the request is done.
 """
 
 import asyncio
@@ -46,14 +46,17 @@ class Document:
 class Film:
     """A clip that is open; windows are decoded one at a time, because they share the file's position."""
 
-    def __init__(self, ask: Callable[[float, float | None], Awaitable[Clip]]) -> None:
+    def __init__(self, ask: Callable[[float, float | None, float | None], Awaitable[Clip]]) -> None:
         self._ask = ask
         self._turn = asyncio.Lock()
 
-    async def load(self, start_s: float, end_s: float | None) -> Clip:
-        """A window as the model is to see it. Raises what `MediaLoader.load_clip` raises."""
+    async def load(self, start_s: float, end_s: float | None, *, fps: float | None = None) -> Clip:
+        """A window as the model is to see it, at another rate than the clip was opened with if `fps` is given.
+
+        Raises what `MediaLoader.load_clip` raises.
+        """
         async with self._turn:
-            return await self._ask(start_s, end_s)
+            return await self._ask(start_s, end_s, fps)
 
 
 def _size(pair: list[int]) -> Size:

@@ -4,81 +4,20 @@ import base64
 import io
 import json
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-import pytest_asyncio
 from PIL import Image
 
-from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
 from server.tasks import TASKS
-from tests.conftest import Running, running_gateway, until
+from tests.conftest import Running, until
+from tests.tasks.common import asked, events, picture, says, uri
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CAT = '[{"bbox_2d":[14,28,140,56],"label":"cat"}]'
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[Mock]:
-    engine = Mock()
-    yield engine
-    await engine.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(engine: Mock) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of one gateway for all tests of this file."""
-    async with running_gateway([await engine.listen()]) as url, httpx2.AsyncClient(base_url=url, timeout=10) as client:
-        yield client
-
-
-@pytest.fixture
-def mock(engine: Mock) -> Mock:
-    """The engine, as if new."""
-    engine.behaviour = Behaviour()
-    engine.requests.clear()
-    engine.aborts.clear()
-    return engine
-
-
-def picture(width: int = 560, height: int = 280, orientation: int = 1) -> bytes:
-    """A JPEG, stored so that `orientation` turns it to `width` x `height`."""
-    wh = (width, height) if orientation < 5 else (height, width)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    out = io.BytesIO()
-    Image.new("RGB", wh, (200, 30, 30)).save(out, "JPEG", exif=exif)
-    return out.getvalue()
-
-
-def uri(data: bytes, kind: str = "image/jpeg") -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def says(mock: Mock, answer: str, chunks: int = 7, **more: Any) -> None:
-    mock.behaviour = Behaviour(answer=answer, chunks=chunks, **more)
-
-
-def asked(mock: Mock) -> dict[str, Any]:
-    """The last request that the engine got."""
-    return json.loads(mock.requests[-1].body)
-
-
-def events(text: str) -> list[tuple[str, Any]]:
-    found = []
-    for event in filter(None, text.split("\n\n")):
-        kind = "message"
-        for line in event.split("\n"):
-            if line.startswith("event: "):
-                kind = line[7:]
-            elif line.startswith("data: "):
-                data = line[6:]
-                found.append((kind, data if data == "[DONE]" else json.loads(data)))
-    return found
 
 
 async def test_boxes_come_back_in_the_pixels_of_the_picture_that_was_sent(client: httpx2.AsyncClient, mock: Mock):

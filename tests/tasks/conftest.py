@@ -1,0 +1,34 @@
+"""One mock engine and one gateway for all tests of a file: starting them costs more than most tests."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from benchmarks.overhead.behaviour import Behaviour
+from benchmarks.overhead.mock import Mock
+from tests.conftest import running_gateway
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine() -> AsyncIterator[Mock]:
+    engine = Mock()
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(engine: Mock) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of one gateway for all tests of this file."""
+    async with running_gateway([await engine.listen()]) as url, httpx2.AsyncClient(base_url=url, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def mock(engine: Mock) -> Mock:
+    """The engine, as if new."""
+    engine.behaviour = Behaviour()
+    engine.requests.clear()
+    engine.aborts.clear()
+    return engine

@@ -197,21 +197,31 @@ def _collect_messages(messages: list[Any], name: str, prepared: Prepared, settin
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise checks.wrong_type(f"{name}[{index}]", message, "an object")
-        content = message.get("content")
-        if content is None or isinstance(content, str):
+        _collect_content(message.get("content"), f"{name}[{index}].content", prepared, settings)
+        if name == "input":  # what a function gave back; vLLM reads it as a tool message's content
+            _collect_content(message.get("output"), f"{name}[{index}].output", prepared, settings)
+
+
+def _collect_content(content: Any, where: str, prepared: Prepared, settings: Settings) -> None:
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise checks.wrong_type(where, content, "a string or an array of parts")
+    for place, part in enumerate(content):
+        if isinstance(part, str):  # vLLM takes bare strings as text parts
             continue
-        where = f"{name}[{index}].content"
-        if not isinstance(content, list):
-            raise checks.wrong_type(where, content, "a string or an array of parts")
-        for place, part in enumerate(content):
-            if isinstance(part, str):  # vLLM takes bare strings as text parts
-                continue
-            if not isinstance(part, dict):
-                raise checks.wrong_type(f"{where}[{place}]", part, "an object")
-            _collect_part(part, f"{where}[{place}]", prepared, settings)
+        if not isinstance(part, dict):
+            raise checks.wrong_type(f"{where}[{place}]", part, "an object")
+        _collect_part(part, f"{where}[{place}]", prepared, settings)
 
 
 def _collect_part(part: dict[str, Any], where: str, prepared: Prepared, settings: Settings) -> None:
+    if "uuid" in part:
+        # The engine's cache key: whoever guesses another's could read or plant a picture. Beside it vLLM goes by a
+        # part's keys instead of its type, so that a text could name a URL for the engine to fetch.
+        del part["uuid"]
+        prepared.stripped.append(f"{where}.uuid")
+        prepared.changed = True
     form = part.get("type")
     if form is not None and not isinstance(form, str):
         raise checks.wrong_type(f"{where}.type", form, "a string")
@@ -223,6 +233,8 @@ def _collect_part(part: dict[str, Any], where: str, prepared: Prepared, settings
         form = next((key for key in (*IMAGE_KEYS, *VIDEO_KEYS) if key in part), None)
         if form is None:
             if isinstance(part.get("text"), str):
+                part["type"] = "text"  # else vLLM would take another of its keys for it: audio_url, image_embeds
+                prepared.changed = True
                 return
             raise MissingField(f"{where}.type is missing", param=f"{where}.type")
     if form in IMAGE_KEYS:
@@ -257,7 +269,6 @@ def _collect_image(part: dict[str, Any], form: str, where: str, prepared: Prepar
         raise checks.wrong_type(param, source, "a string")
     budget = _detail_pixels(options.get("detail"), f"{param.removesuffix('.url')}.detail", settings)
     budget = _lower(budget, part.get("max_pixels", options.get("max_pixels")), f"{where}.max_pixels")
-    _note_uuid(part, where, prepared)
     responses = form == "input_image"
 
     def put(url: str) -> None:
@@ -282,18 +293,12 @@ def _collect_video(part: dict[str, Any], form: str, where: str, prepared: Prepar
         if options_holder.get("fps") is not None:  # the engine is told one rate for all: design 6
             prepared.stripped.append(f"{where}.fps")
             break
-    _note_uuid(part, where, prepared)
 
     def put(url: str) -> None:
         part.clear()
         part.update(type="video_url", video_url={"url": url})
 
     prepared.media.append(MediaPart("video", source, param, None, put))
-
-
-def _note_uuid(part: dict[str, Any], where: str, prepared: Prepared) -> None:
-    if "uuid" in part:  # the engine's cache key: whoever guesses another's could read or plant a picture
-        prepared.stripped.append(f"{where}.uuid")
 
 
 def _detail_pixels(detail: Any, param: str, settings: Settings) -> int | None:

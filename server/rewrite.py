@@ -129,14 +129,15 @@ def prepare(body: dict[str, Any], raw: bytes, form: Form, settings: Settings) ->
     prepared = Prepared(body, stream=body.get("stream") is True)
     if not STEERING.isdisjoint(body):
         _take_out(body, prepared)
-    if form.media == "chat" and body.get("messages") is not None:
-        _collect_messages(body["messages"], "messages", prepared, settings)
-    elif form.media == "responses" and isinstance(body.get("input"), list):
-        _collect_messages(body["input"], "input", prepared, settings)
     if b"<|" in raw or b"\\u" in raw:  # neither occurs in base64, so this is quick for pictures too
         for name in form.text_fields:
             if name in body:
                 body[name] = _break_tokens(body[name], form.control, prepared)
+    # Only now: what is collected stands in the body that the tokens were broken in, and `put` writes there.
+    if form.media == "chat" and body.get("messages") is not None:
+        _collect_messages(body["messages"], "messages", prepared, settings)
+    elif form.media == "responses" and isinstance(body.get("input"), list):
+        _collect_messages(body["input"], "input", prepared, settings)
     if "tool_choice" in body and tool_calls.is_forced(body) and tool_calls.enforce(body):
         prepared.changed = True
     if prepared.media:

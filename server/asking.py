@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
+from server.control_tokens import ANY_CONTROL, BROKEN
 from server.engines.pool import Pool
 from server.errors import EngineFailed, GatewayError
 from server.protocol import engine_error
-from server.rewrite import ANY_CONTROL, BROKEN
 from server.settings import Settings
 from server.tasks.confidence import Token
 from server.tasks.task import Ask, TaskRequest

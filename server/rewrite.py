@@ -5,14 +5,15 @@
 for the caller to load. Everything else passes through unknown. Pure: no I/O, no media decoding.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from re import Pattern
 from typing import Any, Literal
 
 import orjson
 
 from server import checks, protocol, tool_calls
+from server.control_tokens import ANY_CONTROL, ANY_VISION, Breaker, may_be_in
 from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
 from server.responses import response
 from server.settings import Settings
@@ -36,15 +37,6 @@ GUIDED = {
 """Names that vLLM dropped and now ignores in silence -> their place in `structured_outputs`."""
 
 STEERING = STRIPPED | GUIDED.keys()
-
-VISION_TOKENS = "vision_start|vision_end|vision_pad|image_pad|video_pad"
-CONTROL_TOKENS = (
-    VISION_TOKENS + "|im_start|im_end|endoftext|object_ref_start|object_ref_end|box_start|box_end|quad_start|quad_end"
-    "|fim_prefix|fim_middle|fim_suffix|fim_pad|repo_name|file_sep"
-)
-ANY_CONTROL = re.compile(rf"<\|(?=(?:{CONTROL_TOKENS})\|>)")
-ANY_VISION = re.compile(rf"<\|(?=(?:{VISION_TOKENS})\|>)")
-BROKEN = "<\u200b|"  # a zero-width space: reads the same, and is no token
 
 TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal", "thinking", "tool_reference"})
 IMAGE_KEYS = ("image_url", "image", "input_image")
@@ -88,7 +80,7 @@ class Form:
     required: tuple[str, ...]
     text_fields: tuple[str, ...]
     """Top-level fields that reach the prompt."""
-    control: "re.Pattern[str]" = ANY_CONTROL
+    control: "Pattern[str]" = ANY_CONTROL
     media: Literal["chat", "responses"] | None = None
     strict: Callable[[dict[str, Any]], None] | None = None
     """A check over several fields."""
@@ -129,10 +121,8 @@ def prepare(body: dict[str, Any], raw: bytes, form: Form, settings: Settings) ->
     prepared = Prepared(body, stream=body.get("stream") is True)
     if not STEERING.isdisjoint(body):
         _take_out(body, prepared)
-    if b"<|" in raw or b"\\u" in raw:  # neither occurs in base64, so this is quick for pictures too
-        for name in form.text_fields:
-            if name in body:
-                body[name] = _break_tokens(body[name], form.control, prepared)
+    if may_be_in(raw):
+        _break_tokens(prepared, form)
     # Only now: what is collected stands in the body that the tokens were broken in, and `put` writes there.
     if form.media == "chat" and body.get("messages") is not None:
         _collect_messages(body["messages"], "messages", prepared, settings)
@@ -173,22 +163,19 @@ def _check_counts(media: list[MediaPart], settings: Settings) -> None:
             )
 
 
-def _break_tokens(value: Any, control: "re.Pattern[str]", prepared: Prepared) -> Any:
-    if isinstance(value, str):
-        if "<|" not in value:
-            return value
-        broken, count = control.subn(BROKEN, value)
-        if count:
-            prepared.neutralised += count
-            prepared.changed = True
-        return broken
-    if isinstance(value, list):
-        return [_break_tokens(item, control, prepared) for item in value]
-    if isinstance(value, dict):
-        return {
-            _break_tokens(key, control, prepared): _break_tokens(item, control, prepared) for key, item in value.items()
-        }
-    return value
+def _break_tokens(prepared: Prepared, form: Form) -> None:
+    body, breaker = prepared.body, Breaker(form.control)
+    for name in form.text_fields:
+        if name in body:
+            body[name] = breaker.broken(body[name])
+    messages = body.get("input" if form.media == "responses" else "messages") if form.media else None
+    for message in messages if isinstance(messages, list) else ():
+        for parts in message.values() if isinstance(message, dict) else ():
+            if isinstance(parts, list):
+                breaker.break_seams(parts)
+    if breaker.count:
+        prepared.neutralised = breaker.count
+        prepared.changed = True
 
 
 # -- pictures and clips ----------------------------------------------------------------------------------------------

@@ -95,8 +95,8 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
     # Pictures without questions cost a quarter: the dense losses alone, which see and place shapes, come first.
     mute = random.random() < (0.6 if progress < 0.5 else 0.25)
-    if random.random() < 0.25:
-        longest = 8 if progress < 0.1 else 25 if progress < 0.25 else 120
+    if random.random() < (0.15 if progress < 0.6 else 0.3):
+        longest = 8 if progress < 0.1 else 25 if progress < 0.6 else 120
         grids = round(5 * (longest / 5) ** random.random())
         canvas = random.choice([(320, 240), (320, 240), (640, 360), (240, 240), (240, 320), (360, 640)])
         wh = lessons.shown_size(canvas, VIDEO_PIXELS)
@@ -108,7 +108,7 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
         return clips
     sizes = sorted(pools)
     wh = random.choices(sizes, [len(pools[size]) for size in sizes])[0]
-    most = 3 if progress < 0.4 else 5 if progress < 0.65 else 6
+    most = 3 if progress < 0.5 else 5 if progress < 0.7 else 6
     choice = Random(f"canvas {first_seed}")
     # The same kinds of questions for the whole batch: their lengths then differ little.
     kinds = {ask: often for ask, often in lessons.ASKERS.items() if progress > 0.65 or ask in lessons.FIRST}

@@ -280,6 +280,12 @@ def test_frames_with_too_many_pixels_are_refused_before_decoding(make_clip):
     assert error.message == "a frame of video (128x96) is 12288 pixels; the limit is 5000 pixels"
 
 
+def test_frames_of_an_impossible_shape_are_refused():
+    error = refusal(clip_of(Image.new("RGB", (2050, 10))))
+
+    assert error.message == "aspect ratio of video (2050x10) is 205; the limit is 200"
+
+
 def test_an_animated_gif_is_a_clip():
     frames = [Image.new("RGB", (64, 64), (grey(index),) * 3) for index in range(8)]
     buffer = io.BytesIO()

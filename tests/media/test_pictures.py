@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from benchmarks.photos import jpeg, photo, size_of
+from server.media.image import TURNS
 from server.media.sizes import shown_size
 
 CORNERS = Image.frombytes("RGB", (2, 2), bytes([255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 0]))
@@ -56,6 +57,19 @@ def test_every_exif_orientation_is_shown_upright(show, kind, orientation):
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     assert shown.original_wh == shown.shown_wh == shown.image.size == upright.size
     assert shown.image.convert("RGB").tobytes() == upright.tobytes()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_is_shown_upright(show, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    shown = show(encoded(corners((84, 56)), "AVIF", exif=exif, quality=95))
+
+    turned = TURNS.get(orientation)
+    upright = corners((84, 56)) if turned is None else corners((84, 56)).transpose(turned)
+    assert shown.original_wh == upright.size
+    assert psnr_db(shown.image, upright) > 25
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])

@@ -42,6 +42,8 @@ class TaskRun:
         self._asker, self._media, self._settings = asker, media, settings
         self._model = asker.model(request.model)
         self._usage: dict[str, int] = {}
+        self._read_any = False
+        self._held: list[Event] = []  # failures of parts before any was read: if all fail, the request does
         self._events: asyncio.Queue[Event | None] = asyncio.Queue(maxsize=64)
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -100,6 +102,7 @@ class TaskRun:
         try:
             shown = await self._loaded(showing)
             main = await self._asked(self._task, self._request, shown, showing.about)
+            await self._tell_failed()
             support = self._task.support(self._request)
             if support is None:
                 return [main]
@@ -107,7 +110,7 @@ class TaskRun:
         except GatewayError as failure:
             if not self._task.allows_failed_parts:
                 raise
-            await self._events.put(Event("failed", {"page": showing.about, **failure.body()}))
+            await self._tell_failed(Event("failed", {"page": showing.about, **failure.body()}))
             return [Part([], failure=failure, about=showing.about)]
         finally:
             places.release()
@@ -147,6 +150,15 @@ class TaskRun:
                     break
         await self._tell(task, reader.close(finish_reason), about)
         return reader
+
+    async def _tell_failed(self, failed: Event | None = None) -> None:
+        """Tells of a part that failed, once another part was read; without one, that a part was read."""
+        self._read_any = self._read_any or failed is None
+        self._held += [failed] if failed else []
+        if self._read_any:
+            held, self._held = self._held, []
+            for event in held:
+                await self._events.put(event)
 
     async def _tell(self, task: Task[Any], items: list[dict[str, Any]], about: int | None) -> None:
         if task is self._task and self._request.stream:

@@ -106,6 +106,15 @@ async def test_at_most_so_many_events_and_none_too_short(client: httpx2.AsyncCli
     assert [each["start_s"] for each in result["events"]] == [5, 6]
 
 
+async def test_a_clip_about_which_nothing_can_be_read_is_an_error_also_in_a_stream(
+    client: httpx2.AsyncClient, mock: Mock
+):
+    says(mock, "then then never mind")
+    for stream in (False, True):
+        answer = await client.post("/v1/localize-events", json={"video": clip(4), "stream": stream})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "answer_unreadable")
+
+
 async def test_sound_alone_is_a_clear_error(client: httpx2.AsyncClient, mock: Mock):
     answer = await client.post("/v1/localize-events", json={"video": uri(make([], sound=True), "video/mp4")})
     assert answer.status_code == 400

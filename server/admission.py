@@ -1,5 +1,8 @@
 """How much is worked on at once: beyond the limit a request is turned away before anything of it is decoded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from server.errors import Overloaded
 
 
@@ -29,6 +32,15 @@ class Admission:
                 headers={"retry-after": "1"},
             )
         self.in_flight += 1
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for as long as the `with` lasts. Raises Overloaded when there is none."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
 
     def leave(self) -> None:
         """Give the place back."""

@@ -29,6 +29,7 @@ from server.errors import (
     NotFound,
 )
 from server.http import protocol_class
+from server.idempotency import Idempotency
 from server.media import MediaLoader
 from server.middleware import Edge
 from server.routes import keyed_routes, open_routes
@@ -45,6 +46,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet."""
     auth = Auth(key.get_secret_value() for key in settings.api_key)
     media = MediaLoader(settings)
+    idempotency = Idempotency()
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
@@ -53,6 +55,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
         try:
             yield
         finally:
+            await idempotency.close()
             await pool.close()
             await media.close()
 
@@ -75,6 +78,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     api.add_exception_handler(Exception, _unforeseen)
     admission = Admission(settings.max_in_flight)
     api.state.media = media
+    api.state.idempotency = idempotency
     api.state.admission = admission
     metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)

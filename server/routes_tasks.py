@@ -29,6 +29,7 @@ from server.errors import (
     UnsupportedContentType,
 )
 from server.http import ClientLeft
+from server.idempotency import Idempotency
 from server.middleware import LEFT, Exchange
 from server.protocol import error_event
 from server.routes import Caller
@@ -114,31 +115,50 @@ def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
         settings: Settings = app.state.settings
         admission: Admission = app.state.admission
         exchange: Exchange = request.scope["exchange"]
-        admission.enter()
-        streaming = False
+        raw_key = request.headers.get("idempotency-key")
+        fields = await _fields(task, request, settings)
+        asked = checked(task, fields, settings)
+
+        def run() -> TaskRun:
+            asker = Asker(app.state.pool, settings, exchange.id)
+            return TaskRun(task, asked, asker=asker, media=app.state.media, settings=settings)
+
+        async def answered() -> bytes:
+            with admission.place():
+                return orjson.dumps(await run().result())
+
+        if asked.stream:
+            if raw_key is not None:
+                raise InvalidValue("Idempotency-Key is for requests that are not streamed", param="Idempotency-Key")
+            return await _streamed(run, request, admission)
         try:
-            asked = checked(task, await _fields(task, request, settings), settings)
-            run = TaskRun(
-                task,
-                asked,
-                asker=Asker(app.state.pool, settings, exchange.id),
-                media=app.state.media,
-                settings=settings,
-            )
-            if asked.stream:
-                response = EventStream(run.events(), admission)
-                await while_present(request.receive, response.first())
-                streaming = True
-                return response
-            result = await while_present(request.receive, run.result())
-            return Response(orjson.dumps(result), media_type="application/json")
+            if raw_key is None:
+                return Response(await while_present(request.receive, answered()), media_type="application/json")
+            kept: Idempotency = app.state.idempotency
+            name = orjson.dumps([task.name, fields], option=orjson.OPT_SORT_KEYS)
+            once = kept.once(exchange.caller, raw_key, name, answered)
+            body, replayed = await while_present(request.receive, once)
+            headers = {"idempotency-replayed": "true"} if replayed else {}
+            return Response(body, media_type="application/json", headers=headers)
         except ClientLeft:
             return Response(status_code=LEFT)
-        finally:
-            if not streaming:  # else the place is the stream's, until it ends
-                admission.leave()
 
     return endpoint
+
+
+async def _streamed(run: Callable[[], TaskRun], request: Request, admission: Admission) -> Response:
+    place = contextlib.ExitStack()
+    place.enter_context(admission.place())
+    try:
+        response = EventStream(run().events(), place)
+        await while_present(request.receive, response.first())
+        return response
+    except ClientLeft:
+        place.close()
+        return Response(status_code=LEFT)
+    except BaseException:
+        place.close()
+        raise
 
 
 # -- the request -----------------------------------------------------------------------------------------------------
@@ -233,12 +253,14 @@ async def _left(receive: Receive) -> None:
 
 
 class EventStream(Response):
-    """Server-sent events of a run. The first one is awaited before the status line, so that a failure has its own."""
+    """Server-sent events of a run, in its place among those admitted. The first one is awaited before the status line,
+    so that a failure has its own.
+    """
 
-    def __init__(self, events: AsyncGenerator[Event, None], admission: Admission) -> None:
+    def __init__(self, events: AsyncGenerator[Event, None], place: contextlib.ExitStack) -> None:
         super().__init__(media_type="text/event-stream", headers=STREAM_HEADERS)
         del self.headers["content-length"]
-        self._events, self._admission = events, admission
+        self._events, self._place = events, place
         self._first: Event | None = None
 
     async def first(self) -> None:
@@ -255,7 +277,7 @@ class EventStream(Response):
                 await while_present(receive, self._sent(send))
         finally:
             await self._events.aclose()
-            self._admission.leave()
+            self._place.close()
 
     async def _sent(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -302,3 +302,36 @@ async def test_every_task_gives_a_result_that_fits_its_schema(
     streamed = events((await client.post(task.path, json={**body, "stream": True})).text)
     assert streamed[-2][0] == "result"
     assert streamed[-2][1][field] == result[field]
+
+
+async def test_the_same_key_is_worked_on_once(client: httpx2.AsyncClient, mock: Mock):
+    says(mock, CAT)
+    body = {"image": uri(picture()), "labels": ["cat"]}
+    first = await client.post("/v1/detect", json=body, headers={"idempotency-key": "a-1"})
+    again = await client.post("/v1/detect", json=body, headers={"idempotency-key": "a-1"})
+    assert first.json() == again.json()
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(mock.requests) == 1
+    other = await client.post("/v1/detect", json={**body, "labels": ["dog"]}, headers={"idempotency-key": "a-1"})
+    assert other.status_code == 400
+    assert other.json()["error"]["code"] == "idempotency_key_reused"
+
+
+async def test_a_failure_under_a_key_may_be_tried_again(client: httpx2.AsyncClient, mock: Mock):
+    body = {"image": uri(picture()), "labels": ["cat"]}
+    says(mock, "nonsense")
+    assert (await client.post("/v1/detect", json=body, headers={"idempotency-key": "b-1"})).status_code == 502
+    says(mock, CAT)
+    assert (await client.post("/v1/detect", json=body, headers={"idempotency-key": "b-1"})).status_code == 200
+
+
+async def test_work_under_a_key_goes_on_when_the_connection_breaks(client: httpx2.AsyncClient, mock: Mock):
+    says(mock, PROSE[:300], chunks=50, interval_ms=40)
+    body, headers = {"image": uri(picture())}, {"idempotency-key": "c-1"}
+    with pytest.raises(httpx2.ReadTimeout):
+        await client.post("/v1/caption", json=body, headers=headers, timeout=httpx2.Timeout(10, read=0.5))
+    again = await client.post("/v1/caption", json=body, headers=headers)
+    assert again.json()["caption"] == PROSE[:300].strip()
+    assert len(mock.requests) == 1
+    assert not mock.aborts

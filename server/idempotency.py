@@ -1,0 +1,90 @@
+"""`Idempotency-Key`: the same request under the same key is worked on once, however often it is sent.
+
+A caller whose connection broke sends it again and gets the answer of the first try, which goes on without a listener.
+Only answers are kept, not failures; in this process's memory alone, for `ttl_s`, and no more than `most_bytes` of them.
+What this does not do: keys are not shared between gateways, and are lost with the process.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from server.errors import InvalidValue
+
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+TTL_S = 3600
+MOST_BYTES = 64 * 1024 * 1024
+MOST_KEYS = 10_000
+
+
+@dataclass(slots=True)
+class _Entry:
+    fingerprint: bytes
+    answer: "asyncio.Task[bytes]"
+    until_s: float
+    size_bytes: int = 0
+
+
+class Idempotency:
+    """Answers by caller and key."""
+
+    def __init__(self, *, ttl_s: float = TTL_S, most_bytes: int = MOST_BYTES) -> None:
+        self._ttl_s, self._most_bytes = ttl_s, most_bytes
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+
+    async def once(
+        self, caller: str, key: str, request: bytes, work: Callable[[], Awaitable[bytes]]
+    ) -> tuple[bytes, bool]:
+        """(The answer, whether it is that of an earlier try). `request` is what tells two requests apart.
+
+        Cancelling this leaves the work under way. Raises InvalidValue for a key that is none, or was used for another
+        request; and what `work` raises.
+        """
+        if not KEY.fullmatch(key):
+            raise InvalidValue("Idempotency-Key must be 1 to 255 visible ASCII characters", param="Idempotency-Key")
+        self._forget_old()
+        fingerprint = hashlib.blake2b(request, digest_size=16).digest()
+        entry = self._entries.get((caller, key))
+        replayed = entry is not None
+        if entry is None:
+            entry = _Entry(fingerprint, asyncio.create_task(_run(work)), time.monotonic() + self._ttl_s)
+            self._entries[caller, key] = entry
+            entry.answer.add_done_callback(lambda _: self._done((caller, key), entry))
+        elif entry.fingerprint != fingerprint:
+            raise InvalidValue(
+                "this Idempotency-Key was used for another request",
+                param="Idempotency-Key",
+                code="idempotency_key_reused",
+            )
+        return await asyncio.shield(entry.answer), replayed
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        running = [entry.answer for entry in self._entries.values()]
+        for answer in running:
+            answer.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _done(self, name: tuple[str, str], entry: _Entry) -> None:
+        if entry.answer.cancelled() or entry.answer.exception() is not None:
+            if self._entries.get(name) is entry:
+                del self._entries[name]  # a failure may be tried again
+            return
+        entry.size_bytes = len(entry.answer.result())
+
+    def _forget_old(self) -> None:
+        kept_bytes = sum(entry.size_bytes for entry in self._entries.values())
+        now_s = time.monotonic()
+        for name, entry in list(self._entries.items()):
+            full = kept_bytes > self._most_bytes or len(self._entries) >= MOST_KEYS
+            if entry.answer.done() and (full or entry.until_s < now_s):
+                kept_bytes -= entry.size_bytes
+                del self._entries[name]
+
+
+async def _run(work: Callable[[], Awaitable[bytes]]) -> bytes:
+    return await work()

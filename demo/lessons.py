@@ -140,6 +140,11 @@ def ask_coloured(random: Random, things: Sequence[scenes.Thing]) -> Question:
     return prompts.detect(labels, colours), prompts.answer(items)
 
 
+def ask_everything(random: Random, things: Sequence[scenes.Thing]) -> Question:
+    items = [{"bbox_2d": thing.bbox, "label": thing.label} for thing in things]
+    return prompts.EVERYTHING, prompts.answer(items)
+
+
 def named(random: Random, things: Sequence[scenes.Thing]) -> tuple[str, list[scenes.Thing]]:
     """A name such as "red star" or "star", mostly of something there, and what it names."""
     if things and random.random() < 0.75:
@@ -198,7 +203,8 @@ def ask_caption(random: Random, things: Sequence[scenes.Thing]) -> Question:
 
 
 ASKERS: dict[Asker, float] = {
-    ask_detect: 40,
+    ask_detect: 36,
+    ask_everything: 4,
     ask_coloured: 16,
     ask_named: 10,
     ask_count: 12,

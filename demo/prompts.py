@@ -1,9 +1,10 @@
 """What the model is asked and how it answers, task by task: one prompt builder and one answer writer each.
 
-Kept here until `server/tasks` owns the prompts; the strings must then be the same to the letter, because a model this
-small knows only what it was trained on. The wording is Qwen2.5-VL's own wherever it published one. Answers are JSON
-without fence or blanks, which is all that vLLM's grammar allows with whitespace disabled: an answer is the same whether
-or not it is constrained.
+`server/tasks` sends these prompts to the letter (tests/demo/test_prompts.py compares), because a model this small knows
+only what it was trained on; training has them here so that the engine's environment needs nothing of the server.
+
+The wording is Qwen2.5-VL's own wherever it published one. Answers are JSON without fence or blanks, which is all that
+vLLM's grammar allows with whitespace disabled: an answer is the same whether or not it is constrained.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 SYSTEM = "You are a helpful assistant."
+EVERYTHING = "Please output bbox coordinates and names of every item in this image in JSON format."
 CAPTION = "Describe this image."
 CAPTION_VIDEO = "Describe this video."
 EVENTS = (

@@ -12,8 +12,8 @@ from PIL import Image
 
 from benchmarks.overhead.mock import Mock
 from server.tasks import TASKS
-from tests.conftest import Running, until
-from tests.tasks.common import asked, events, picture, says, uri
+from tests.conftest import until
+from tests.tasks.common import asked, events, gateway_before, picture, says, uri
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -259,14 +259,14 @@ async def test_every_task_is_listed_with_its_schemas_and_described_for_generator
     assert "#/$defs" not in text
 
 
-async def test_a_key_is_asked_for(running: Running):
-    async with running(["http://127.0.0.1:9"], api_key=["secret"]) as url, httpx2.AsyncClient(base_url=url) as client:
+async def test_a_key_is_asked_for(mock: Mock):
+    async with gateway_before(mock, api_key=["secret"]) as client:
         assert (await client.post("/v1/detect", json={})).status_code == 401
         assert (await client.get("/v1/tasks")).status_code == 401
 
 
-async def test_a_full_server_refuses_before_it_decodes(running: Running):
-    async with running(["http://127.0.0.1:9"], max_in_flight=0) as url, httpx2.AsyncClient(base_url=url) as client:
+async def test_a_full_server_refuses_before_it_decodes(mock: Mock):
+    async with gateway_before(mock, max_in_flight=0) as client:
         answer = await client.post("/v1/detect", json={"image": "data:,x"})
         assert answer.status_code == 503
         assert answer.headers["retry-after"]

@@ -146,7 +146,8 @@ CAUSES = (
     ),
 )
 
-CORE_GONE = re.compile(r"engine core exited unexpectedly|EngineDeadError|Engine core proc \S+ died unexpectedly")
+LAST_CRY = re.compile(r"encountered a fatal error|EngineCore failed to start|WorkerProc hit an exception")
+CORE_GONE = re.compile(r"engine core exited unexpectedly|EngineDeadError|Failed core proc\(s\): \{.*-9")
 IF_NOBODY = "if nobody killed it, the system did because memory ran out: choose a smaller model"
 SIGNALS = {
     4: "it ran an instruction that this CPU does not have (signal 4): this build of vLLM needs AVX2 or AVX-512",
@@ -158,8 +159,10 @@ SIGNALS = {
 }
 
 
-def why(log: Sequence[str], status: int) -> Death:
+def why(log: Sequence[str], status: int, *, while_serving: bool = False) -> Death:
     """The cause of death in one sentence; `status` as a shell counts it, 128 + signal where a signal ended it.
+
+    An engine that served has logged its callers' mistakes too: there only what follows its own last cry counts.
 
     >>> why(["(EngineCore pid=7) ERROR 11-23 04:25:33 [core.py:1] Cannot find any model weights with `/m`"], 1)
     Death(reason='the model folder /m holds no weights: copy its *.safetensors files there', lasts=True)
@@ -167,6 +170,9 @@ def why(log: Sequence[str], status: int) -> Death:
     False
     """
     lines = [LOG_PREFIX.sub("", line) for line in log]
+    cries = [at for at, line in enumerate(lines) if LAST_CRY.search(line)]
+    if while_serving:
+        lines = lines[cries[-1] :] if cries else [line for line in lines if CORE_GONE.search(line)]
     for cause in CAUSES:
         for line in lines:
             if found := re.search(cause.pattern, line):

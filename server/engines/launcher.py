@@ -182,7 +182,9 @@ class EngineProcess:
             if process.returncode is None:
                 process.kill()
             guard.end_family(process.pid)
-        death = Death(too_slow, lasts=False) if too_slow else why(self._tail, status)
+        death = (
+            Death(too_slow, lasts=False) if too_slow else why(self._tail, status, while_serving=ready_at is not None)
+        )
         return (time.monotonic() - ready_at if ready_at else 0.0), death
 
     async def _spawn(self) -> asyncio.subprocess.Process:

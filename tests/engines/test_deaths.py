@@ -89,3 +89,22 @@ def test_the_root_cause_wins_over_the_api_process_echo_of_it() -> None:
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
     ]
     assert why(log, 1).reason == "it failed with KeyError: 'visual.blocks.0'"
+
+
+SERVED = [
+    "(APIServer pid=1) ERROR 11-23 05:29:56 [base.py:9] VLLMValidationError: Failed to transform regex into a grammar",
+    "(APIServer pid=1) OSError: [Errno 28] No space left on device",
+    "(APIServer pid=1) INFO 11-23 05:31:33 [a.py:8] [shutdown] MPClient: engine core exited unexpectedly",
+    "(APIServer pid=1) ERROR 11-23 05:31:33 [async_llm.py:906] vllm.v1.engine.exceptions.EngineDeadError: EngineCore "
+    "encountered an issue. See stack trace (above) for the root cause.",
+]
+
+
+def test_a_callers_mistake_before_is_not_why_an_engine_died() -> None:
+    assert why(SERVED, 0, while_serving=True).reason.startswith("its EngineCore process was gone all at once")
+
+
+def test_an_engine_that_failed_while_serving_says_with_what() -> None:
+    cry = "(EngineCore pid=7) ERROR 11-23 05:31:33 [core.py:1] EngineCore encountered a fatal error."
+    last = "(EngineCore pid=7) ERROR 11-23 05:31:33 [core.py:1] torch.OutOfMemoryError: CUDA out of memory. Tried"
+    assert why([*SERVED[:2], cry, last, *SERVED[2:]], 0, while_serving=True).reason.startswith("out of GPU memory")

@@ -178,6 +178,7 @@ class Web(ThreadingHTTPServer):
     """Gives out PAGES until it is stopped."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__((ELSEWHERE, 0), _Handler)

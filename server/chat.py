@@ -130,9 +130,9 @@ class Chat:
         answer = await self._pool.ask("POST", exchange.path, payload, headers, model)
         try:
             if answer.status != 200:
-                raise engine_error(answer.status, answer.body())
+                raise engine_error(answer.status, answer.body(), *form.text_fields[:1])
             if answer.is_stream:
-                await _stream(answer, link, exchange, notes)
+                await _stream(answer, link, exchange, notes, *form.text_fields[:1])
             else:
                 body = form.tidy(answer.body(), prepared.body) if form.tidy else answer.body()
                 exchange.begin(200)
@@ -183,8 +183,8 @@ def _notes(path: str, prepared: Prepared) -> bytes:
     return notes
 
 
-async def _stream(answer: Answer, link: Link, exchange: Exchange, notes: bytes) -> None:
-    failure = first_event_error(answer.body())
+async def _stream(answer: Answer, link: Link, exchange: Exchange, notes: bytes, prompt: str = "messages") -> None:
+    failure = first_event_error(answer.body(), prompt)
     if failure is not None:
         raise failure
     exchange.begin(200)

@@ -33,8 +33,10 @@ quote has a backslash before it, so that `,"name":null` never stands in what the
 OPENING_BYTES = tool_calls.OPENING.encode()
 
 
-def engine_error(status: int, raw: bytes) -> GatewayError:
+def engine_error(status: int, raw: bytes, prompt: str = "messages") -> GatewayError:
     """The failure that an engine's answer with `status` and body `raw` means for the caller.
+
+    `prompt` is the field that the prompt was in; vLLM names its own instead.
 
     >>> engine_error(500, b'{"error": {"message": "image file is truncated (3 bytes)"}}').status
     400
@@ -48,7 +50,8 @@ def engine_error(status: int, raw: bytes) -> GatewayError:
         return ModelNotFound(message, param="model") if "model" in message else NotFound(message, param=param)
     if status in (400, 413, 422):
         if CONTEXT_LENGTH.search(message):
-            return InvalidValue(message, param=param or "messages", code="context_length_exceeded")
+            ours = param in (None, "input_tokens", "input_text")
+            return InvalidValue(message, param=prompt if ours else param, code="context_length_exceeded")
         return InvalidValue(message, param=param)
     if status in (429, 503):
         return Overloaded(f"the engine is full: {message}", headers={"retry-after": "2"})
@@ -66,7 +69,7 @@ def _error_object(raw: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def first_event_error(data: bytes) -> GatewayError | None:
+def first_event_error(data: bytes, prompt: str = "messages") -> GatewayError | None:
     """The failure that vLLM reports inside a 200 stream, if its first event is one.
 
     >>> first_event_error(b'data: {"error": {"message": "bad grammar", "code": 400}}\\n\\n').status
@@ -78,7 +81,7 @@ def first_event_error(data: bytes) -> GatewayError | None:
     payload = data.partition(b"data: ")[2].partition(b"\n\n")[0]
     error = _error_object(payload)
     code = error.get("code")
-    return engine_error(code if isinstance(code, int) else 500, payload)
+    return engine_error(code if isinstance(code, int) else 500, payload, prompt)
 
 
 def error_event(failure: GatewayError) -> bytes:

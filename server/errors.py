@@ -2,8 +2,10 @@
 
     GatewayError
     ├── CallerError                 4xx, the caller's move
+    │   ├── MalformedRequest        400 malformed_request
     │   ├── InvalidJSON             400 invalid_json
-    │   ├── InvalidValue            400 invalid_value
+    │   ├── InvalidValue            400 invalid_value, unknown_parameter, context_length_exceeded,
+    │   │                               idempotency_key_reused
     │   ├── MissingField            400 missing_required_parameter
     │   ├── LimitExceeded           400 limit_exceeded
     │   ├── UrlForbidden            400 url_forbidden
@@ -23,7 +25,7 @@
     │   └── HeadersTooLarge         431 headers_too_large
     └── ServerError                 5xx, ours or the engine's
         ├── InternalError           500 internal_error
-        ├── AnswerUnreadable        502 answer_unreadable
+        ├── AnswerUnreadable        502 answer_unreadable, action_impossible
         ├── EngineFailed            502 engine_failed
         ├── Overloaded              503 overloaded
         ├── EngineUnavailable       503 engine_unavailable
@@ -90,6 +92,12 @@ class CallerError(GatewayError):
     status = 400
     type = "invalid_request_error"
     code = "invalid_value"
+
+
+class MalformedRequest(CallerError):
+    """The bytes are not HTTP."""
+
+    code = "malformed_request"
 
 
 class InvalidJSON(CallerError):

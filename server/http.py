@@ -19,7 +19,7 @@ from typing import Any, cast
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from server.errors import BodyTooLarge, CallerError, GatewayError, HeadersTooLarge, RequestTimeout
+from server.errors import BodyTooLarge, GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
 from server.settings import Settings
 
 UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
@@ -32,12 +32,6 @@ LINGER_S = 2
 
 class ClientLeft(Exception):
     """The client closed its connection; there is nobody to answer."""
-
-
-class MalformedRequest(CallerError):
-    """The bytes are not HTTP."""
-
-    code = "malformed_request"
 
 
 class Link:

@@ -12,16 +12,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from server.engines import guard
@@ -30,6 +27,7 @@ from server.engines.deaths import Death, why
 from server.engines.hardware import detect_gpus
 from server.engines.logs import Progress, is_noise, lines_of
 from server.engines.profiles import choose_model, profile
+from server.engines.unix import is_healthy, new_folder
 from server.errors import EngineUnavailable
 from server.settings import Settings
 
@@ -39,8 +37,6 @@ State = Literal["starting", "ready", "failed", "stopped"]
 LOG_TAIL_LINES = 400
 POLL_S = 0.2
 PROGRESS_S = 10.0
-MOST_SOCKET_PATH = 107  # sizeof(sockaddr_un.sun_path) - 1
-LONGEST_CHILD_PATH = len("/tmp/") + 36  # noqa: S108  # vLLM's own sockets: a UUID in our scratch folder
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class EngineProcess:
         self.reason: str | None = None
         """Why it is not ready, or why it last died; None if it never did."""
         self.restarts = 0
-        self.folder = _socket_folder()
+        self.folder = new_folder()
         self._command = [*command, "--uds", str(self.folder / "engine.sock")]
         self._environment = dict(environment)
         self._patience = patience or Patience()
@@ -271,30 +267,6 @@ def launch(settings: Settings, on_progress: Callable[[str], None] = log.info) ->
         on_progress=on_progress,
     )
     return engine, settings
-
-
-async def is_healthy(socket: Path, timeout_s: float = 5) -> bool:
-    """Whether `GET /health` on this Unix socket is answered with 200."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_unix_connection(str(socket))
-            try:
-                writer.write(b"GET /health HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n")
-                status_line = await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError, ValueError):
-        return False
-    return status_line.split()[1:2] == [b"200"]
-
-
-def _socket_folder() -> Path:
-    """A new name, not yet a folder, that nobody can guess and whose sockets' paths are short enough."""
-    name = f"qvl-{secrets.token_hex(6)}"
-    folder = Path(tempfile.gettempdir()) / name
-    if len(str(folder)) + LONGEST_CHILD_PATH > MOST_SOCKET_PATH:
-        folder = Path("/tmp") / name  # noqa: S108  # made with mkdir 0700 under a random name
-    return folder
 
 
 def _to_stderr(name: str) -> Callable[[str], None]:

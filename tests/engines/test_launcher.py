@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from server.engines.guard import family
-from server.engines.launcher import EngineProcess, Patience, is_healthy, launch
+from server.engines.launcher import EngineProcess, Patience, launch
+from server.engines.unix import is_healthy
 from server.errors import EngineUnavailable
 from server.settings import Settings
 from tests.conftest import until

@@ -98,16 +98,12 @@ class VllmEngine:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._probe("/health")
                 metrics = await self._probe("/metrics")
-                if not self.models:
+                if not self.models or self._failures:  # it may have come back as another one
                     self.models = orjson.loads(await self._probe("/v1/models"))["data"]
         except (GatewayError, TimeoutError, orjson.JSONDecodeError, KeyError) as exc:
             self._failures += 1
             if self._failures >= PROBES_TO_EJECT or not self.models:
                 self._say(getattr(exc, "message", f"it did not answer a probe within {PROBE_TIMEOUT_S} s"))
-            return
-        if self._failures >= PROBES_TO_EJECT:
-            self.models = []  # it may have come back as another one: read them again before it takes requests
-            self._failures = 0
             return
         self._failures = 0
         self._say(self._heartbeat.read(metrics, asyncio.get_running_loop().time()))

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import uvloop
 
+from benchmarks.overhead import cpu, report
 from benchmarks.overhead.columns import text_body
 from benchmarks.overhead.load import Target, percentile
 from benchmarks.overhead.mock import MODEL
@@ -130,10 +131,14 @@ def table(result: dict[str, dict[str, Any]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-async def measured(found: list[Contender]) -> dict[str, dict[str, Any]]:
+async def measured(found: list[Contender], realtime: bool) -> dict[str, dict[str, Any]]:
     direct, *gateways = found
     engine_url = f"http://{direct.target.host}:{direct.target.port}"
-    return {gateway.name: await leave_all(gateway.target, engine_url) for gateway in gateways}
+    result = {}
+    for gateway in gateways:
+        with cpu.realtime({os.getpid(), direct.running.pid, gateway.running.pid} if realtime else ()):
+            result[gateway.name] = await leave_all(gateway.target, engine_url)
+    return result
 
 
 def main() -> None:
@@ -143,13 +148,14 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(GATEWAYS), help="gateways to run, by comma")
     parser.add_argument("--gateway-core", type=int, default=1)
     parser.add_argument("--load-core", type=int, default=0)
+    parser.add_argument("--realtime", action="store_true", help="preempt all else meanwhile; needs root")
     parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.load_core})
     before = machine()
     with contenders(options, LOGS) as started:
         found = uvloop.run(ready(started))
-        result = uvloop.run(measured(found))
+        result = uvloop.run(measured(found, options.realtime))
     line = {
         "benchmark": "disconnect",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -159,9 +165,10 @@ def main() -> None:
         "versions": {contender.name: contender.version for contender in found},
         "figures": result,
     }
-    print(f"\n{table(result)}\n\n{json.dumps(line)}")
+    text = json.dumps(report.plain(line))
+    print(f"\n{table(result)}\n\n{text}")
     if not options.no_save:
-        (ROOT / "benchmarks" / "results" / f"disconnect-{line['date']}.json").write_text(json.dumps(line) + "\n")
+        (ROOT / "benchmarks" / "results" / f"disconnect-{line['date']}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

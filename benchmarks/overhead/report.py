@@ -1,5 +1,6 @@
 """Medians, ratios taken within a round, and the tables they are printed in."""
 
+import math
 from collections.abc import Iterable
 from statistics import median
 from typing import Any
@@ -63,6 +64,21 @@ def ratios(rounds: Rounds) -> list[dict[str, Any]]:
     return found
 
 
+def plain(value: Any) -> Any:
+    """`value` for JSON: numbers to four digits, null where there was nothing to measure.
+
+    >>> plain({"us": [88.91234, float("nan")], "name": "ours", "errors": 0})
+    {'us': [88.91, None], 'name': 'ours', 'errors': 0}
+    """
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.4g}")
+    return value
+
+
 def table(result: dict[str, dict[str, dict[str, float]]]) -> str:
     """The figures in Markdown; `added` ones are over direct."""
     head = [
@@ -95,7 +111,7 @@ def _row(gateway: str, columns: dict[str, dict[str, float]], direct: dict[str, d
             return f"({value:.3f})"
         return f"{value - direct[column][figure]:.3f}"
 
-    def plain(column: str, figure: str) -> str:
+    def whole(column: str, figure: str) -> str:
         return f"{columns[column][figure]:,.0f}" if column in columns else ""
 
     def cost(column: str, figure: str) -> str:
@@ -104,11 +120,11 @@ def _row(gateway: str, columns: dict[str, dict[str, float]], direct: dict[str, d
     return [
         gateway,
         cost("json", "us_per_request"),
-        plain("json", "requests_per_s"),
+        whole("json", "requests_per_s"),
         added("single", "p50_ms"),
         added("single", "p99_ms"),
         cost("stream", "us_per_chunk"),
-        plain("stream", "served"),
+        whole("stream", "served"),
         added("stream", "first_byte_p50_ms"),
         added("stream", "chunk_p50_ms"),
         added("stream", "chunk_p99_ms"),

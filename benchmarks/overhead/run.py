@@ -180,7 +180,7 @@ def main() -> None:
         "figures": result,
         "ratios": found_ratios,
     }
-    text = json.dumps(line)
+    text = json.dumps(report.plain(line))
     if not options.no_save:
         (ROOT / "benchmarks" / "results" / f"overhead-{line['date']}.json").write_text(text + "\n")
     print(text)

@@ -9,7 +9,7 @@ request cuts the engine off the moment the client leaves, streaming or not.
 import asyncio
 import logging
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -198,3 +198,38 @@ def _refuse(link: Link, exchange: Exchange, failure: GatewayError) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in failure.headers.items())
     exchange.begin(failure.status)
     link.answer(failure.status, JSON_HEAD % (exchange.id, lines.encode("latin-1")), orjson.dumps(failure.body()))
+
+
+def openapi_paths() -> dict[str, Any]:
+    """The paths of `FORMS` as OpenAPI has them: the fields that must be there; the others are OpenAI's and vLLM's.
+
+    >>> openapi_paths()["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]["required"]
+    ['model', 'messages']
+    """
+    return {
+        path: {
+            "post": {
+                "tags": ["openai"],
+                "summary": path.removeprefix("/v1").strip("/").replace("/", " "),
+                "operationId": path.removeprefix("/v1").strip("/").replace("/", "_"),
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "required": list(form.required),
+                                "properties": {name: {} for name in (*form.required, *form.checks)},
+                                "additionalProperties": True,
+                            }
+                        }
+                    },
+                },
+                "responses": {
+                    "200": {"description": "The answer; server-sent events where `stream` is true."},
+                    "default": {"description": "OpenAI's error object."},
+                },
+            }
+        }
+        for path, form in FORMS.items()
+    }

@@ -172,3 +172,8 @@ async def test_without_an_engine_there_is_a_503_that_says_why(running: Running) 
     assert "retry-after" in answer.headers
     assert ready.status_code == 503
     assert health.status_code == 200
+
+
+async def test_openapi_names_the_hot_paths_too(client: httpx2.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    assert {"/v1/chat/completions", "/v1/responses", "/v1/models", "/v1/detect"} <= paths.keys()

@@ -1,6 +1,8 @@
 """The mock engine behaves like vLLM where a gateway can tell, and fails on demand."""
 
 import asyncio
+import doctest
+import importlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -251,3 +253,10 @@ async def test_health_can_fail(client: httpx2.AsyncClient) -> None:
 def test_a_behaviour_knows_its_faults() -> None:
     with pytest.raises(ValueError, match="fault is 'explode'"):
         Behaviour().overlaid({"fault": "explode"})
+
+
+@pytest.mark.parametrize("name", ["answers", "behaviour", "cpu", "disconnect", "load", "report"])
+def test_the_examples_in_the_benchmark_hold(name: str) -> None:
+    results = doctest.testmod(importlib.import_module(f"benchmarks.overhead.{name}"))
+    assert results.attempted > 0
+    assert results.failed == 0

@@ -40,7 +40,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         return CliApp.run(Settings, cli_args=list(arguments))
     except ValidationError as exc:
         for error in exc.errors():
-            name = ".".join(str(step) for step in error["loc"])
+            name = str(error["loc"][0])
             say(f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()}): {error['msg']}, got {error['input']!r}")
         sys.exit(USAGE_ERROR)
 

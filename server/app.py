@@ -145,6 +145,7 @@ def create_server(settings: Settings, engine_urls: Sequence[str]) -> Server:
             date_header=False,
             proxy_headers=False,
             backlog=2048,
+            timeout_keep_alive=settings.idle_timeout_s,
         ),
     )
 

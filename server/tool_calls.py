@@ -4,8 +4,7 @@
 what a client can use (hermes parser, xgrammar 0.2.8; `python -m benchmarks.conformance` shows it):
 
 - Without `strict: true` the arguments are any JSON: `null`, `[true]`, keys that the schema does not have, lists without
-  end. `enforce` asks for the schema, unless the caller said `strict: false` or the schema has keywords of which the
-  grammar is not sure.
+  end. `enforce` asks for the schema, unless the caller said `strict: false` or the grammar is not sure of it.
 - The end of a call is looked for without regard to strings, so that one with `</tool_call>` in it falls out as text,
   and so does one that was cut at `max_tokens`. `read_calls` reads both as JSON; of the cut one the caller gets what
   there is and `finish_reason: "length"`, as from OpenAI. Whole answers only: the bytes of a stream are the engine's.
@@ -22,15 +21,10 @@ from typing import Any
 OPENING = "<tool_call>"
 CALL = re.compile(r'\s*\{\s*"name":\s*"(?P<name>[^"\\]+)",\s*"arguments":\s*')
 
-SURE = frozenset(
-    {
-        "type", "format", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems",
-        "anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions", "$schema", "$id", "title", "description", "default",
-        "examples", "nullable", "deprecated", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum",
-        "exclusiveMinimum", "exclusiveMaximum", "minProperties", "maxProperties",
-    }
-)  # fmt: skip
-"""Keywords that xgrammar turns into a grammar or passes over; a `pattern`, say, may be a regex that it refuses."""
+UNSURE = frozenset({"contains", "patternProperties", "propertyNames"})
+"""Keywords that xgrammar refuses, or takes otherwise than they are meant; others that it lacks it passes over."""
+UNSURE_PATTERN = re.compile(r"\\[1-9bBpPkAzZ]|\(\?(?!:)")
+"""Regular expressions of the same kind: references back, borders of words, Unicode's classes, looks ahead and back."""
 
 
 def is_forced(body: dict[str, Any]) -> bool:
@@ -70,9 +64,10 @@ def enforce(body: dict[str, Any]) -> bool:
 def _is_sure(schema: Any) -> bool:
     if isinstance(schema, bool):
         return True
-    if not isinstance(schema, dict) or not schema.keys() <= SURE:
+    if not isinstance(schema, dict) or not schema.keys().isdisjoint(UNSURE):
         return False
-    return all(map(_is_sure, _parts(schema))) and len(schema.get("allOf", ())) < 2  # xgrammar passes over a second one
+    pattern = schema.get("pattern", "")
+    return isinstance(pattern, str) and not UNSURE_PATTERN.search(pattern) and all(map(_is_sure, _parts(schema)))
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[Any]:

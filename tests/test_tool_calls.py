@@ -52,7 +52,7 @@ async def test_a_function_without_parameters_takes_an_object_all_the_same(
         pytest.param({"tools": [tool(strict=False)], "tool_choice": "required"}, id="the caller wants it loose"),
         pytest.param(
             {"tools": [tool(parameters={"properties": {"a": {"pattern": "(?=x)"}}})], "tool_choice": "required"},
-            id="a keyword that the grammar may refuse",
+            id="a pattern that the grammar may refuse",
         ),
         pytest.param({"tools": [tool(parameters={"properties": [1]})], "tool_choice": "required"}, id="no schema"),
         pytest.param(

@@ -122,6 +122,13 @@ async def test_connection_close_is_honoured(wire: Wire, body: dict[str, Any]) ->
     assert await wire.is_closed()
 
 
+async def test_a_connection_on_which_nothing_more_is_asked_is_closed(mock: Mock, running: Running) -> None:
+    async with running([await mock.listen()], idle_timeout_s=1) as url, connected(url) as wire:
+        wire.send(request(ASK))
+        assert "connection" not in (await wire.answer())[1]
+        assert await wire.is_closed()
+
+
 async def test_http_1_0_is_answered_and_closed(wire: Wire) -> None:
     wire.send(request(ASK, version="1.0"))
     assert said((await wire.answer())[2]) == "token0 token1 token2"

@@ -168,6 +168,6 @@ def test_keys_do_not_show() -> None:
 
 def test_settings_do_not_change_and_take_no_others() -> None:
     with pytest.raises(ValidationError):
-        Settings().port = 1  # type: ignore[misc]
+        Settings().port = 1
     with pytest.raises(ValidationError):
-        Settings(prot=1)
+        Settings(**{"prot": 1})  # type: ignore[arg-type]

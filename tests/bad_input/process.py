@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -53,10 +54,11 @@ class Answer:
 class Gateway:
     """A running `python -m server`."""
 
-    def __init__(self, child: subprocess.Popen[bytes], port: int, log: Path, key: str) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], port: int, log: Path, engine_url: str, key: str) -> None:
         self.child = child
         self.port = port
         self.log = log
+        self.engine_url = engine_url
         self.hello_headers = {"authorization": f"Bearer {key}"} if key else {}
         self.files_before = self.workers_before = self.memory_before_bytes = 0
 
@@ -90,6 +92,11 @@ class Gateway:
     def workers(self) -> int:
         """Decode processes, those included that are dead and not reaped."""
         return len(Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split())
+
+    def seen_by_engine(self) -> Any:
+        """The body of the last request that reached the engine."""
+        with urllib.request.urlopen(f"{self.engine_url}/mock/requests") as answer:
+            return json.loads(json.load(answer)[-1]["body"])
 
     def memory_bytes(self) -> int:
         """Resident."""
@@ -142,7 +149,7 @@ def running(folder: Path, *flags: str, key: str = "") -> Iterator[Gateway]:
         command = [sys.executable, "-m", "server", "--port", str(port), "--engine-url", url, *flags]
         if key:
             command += ["--api-key", key]
-        gateway = Gateway(_started(children, command, folder / "gateway.log"), port, folder / "gateway.log", key)
+        gateway = Gateway(_started(children, command, folder / "gateway.log"), port, folder / "gateway.log", url, key)
         assert eventually(lambda: _is_ready(gateway), 20), gateway.log.read_text()
         gateway.remember()
         yield gateway

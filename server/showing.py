@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from server.errors import InvalidValue, LimitExceeded
+from server.errors import InvalidValue, LimitExceeded, MediaTooLarge
 from server.media import MediaLoader
 from server.media.opened import Document, Film
+from server.media.view import Clip
 from server.settings import Settings
 from server.tasks.inputs import clip_source, media_source
 from server.tasks.task import Shown, Task, TaskRequest
 
+_FITTING_TRIES = 3
+_LEAST_ROOM = 0.25  # a clip further beyond a limit is beyond one of bytes, pixels or seconds, not of its tokens
+_MARGIN = 0.98
 Load = Callable[[], Awaitable[Shown]]
 
 
@@ -73,13 +77,26 @@ async def _windows(
     fps: float | None = getattr(request, "fps", None)
     window_s = window_seconds(settings, fps)
     film = await opened.enter_async_context(media.open_clip(clip_source(value, param=param), param=param, fps=fps))
-    first = await film.load(0, window_s)
+    first, window_s = await _first_window(film, window_s)
     if task.together and first.duration_s > window_s:
         first = await film.load(0, None, fps=window_s / first.duration_s * (fps or settings.video_fps))
     yield Showing(lambda: _done([first]))
     if not task.together:
         for span in windows(first.duration_s, window_s, settings.video_overlap_s)[1:]:
             yield Showing(partial(_window, film, *span))
+
+
+async def _first_window(film: Film, window_s: float) -> tuple[Clip, float]:
+    """The clip's beginning, and how long a window may be: shorter where the clip's shape needs larger frames."""
+    for _ in range(_FITTING_TRIES):
+        try:
+            return await film.load(0, window_s), window_s
+        except MediaTooLarge as exc:
+            room = exc.details["limit"] / exc.details["value"]
+            if room < _LEAST_ROOM:
+                raise
+            window_s *= room * _MARGIN
+    return await film.load(0, window_s), window_s
 
 
 async def _window(film: Film, start_s: float, end_s: float) -> Shown:

@@ -128,15 +128,14 @@ class TaskRun:
             await self._events.put(Event("restart", {"page": about}))
             again = await self._read(task, request, shown, about, temperature=RETRY_TEMPERATURE)
             reader = reader if again.looped else again
-        slim = shown if task is self._task and _is_drawn(request) else [replace(each, url="") for each in shown]
-        reader.shown = slim
-        return Part(slim, reader, about=about)
+        kept = shown if task is self._task and _is_drawn(request) else _without_pixels(shown)
+        return Part(kept, reader, about=about)
 
     async def _read(
         self, task: Task[Any], request: TaskRequest, shown: Shown, about: int | None, temperature: float | None = None
     ) -> Reader:
         """One answer, read to its end or to where it goes round."""
-        reader = task.reader(request, shown)
+        reader = task.reader(request, _without_pixels(shown))
         finish_reason = "stop"
         pieces = self._asker.pieces(
             task.ask(request, shown), request, self._model, visual_tokens=visual_tokens(shown), temperature=temperature
@@ -186,6 +185,11 @@ class TaskRun:
             "finish_reason": finish_reason,
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, **self._usage},
         }
+
+
+def _without_pixels(shown: Shown) -> Shown:
+    """The sizes and times alone: a reader lives as long as the request, and a document's pages would fill memory."""
+    return [replace(each, url="") for each in shown]
 
 
 def _page_of(shown: Any) -> int | None:

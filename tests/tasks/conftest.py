@@ -8,12 +8,13 @@ import pytest_asyncio
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
-from tests.conftest import running_gateway
+from tests.tasks.common import gateway_before
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[Mock]:
     engine = Mock()
+    await engine.listen()
     yield engine
     await engine.close()
 
@@ -21,7 +22,7 @@ async def engine() -> AsyncIterator[Mock]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(engine: Mock) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of one gateway for all tests of this file."""
-    async with running_gateway([await engine.listen()]) as url, httpx2.AsyncClient(base_url=url, timeout=10) as client:
+    async with gateway_before(engine) as client:
         yield client
 
 

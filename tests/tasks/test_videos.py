@@ -88,6 +88,13 @@ async def test_a_long_clip_comes_in_windows_and_halves_at_a_seam_are_joined(mock
     assert [(each["start_s"], each["end_s"]) for each in result["events"]] == [(0, pytest.approx(26, abs=0.3))]
 
 
+async def test_windows_are_shorter_where_frames_cost_more(mock: Mock):
+    says(mock, '[{"start_time":"00:00.00","end_time":"00:01.00","description":"A light grows."}]')
+    async with gateway_before(mock, video_max_tokens=1100, video_window_s=60) as client:
+        result = await localized(client, clip(20, rate=5, wh=(320, 180)))
+    assert result["sampling"]["windows"] >= 3
+
+
 async def test_events_of_later_windows_have_the_clips_own_times(mock: Mock):
     says(mock, '[{"start_time":"00:03.00","end_time":"00:04.00","description":"A light grows."}]')
     settings = {"video_window_s": 10, "video_overlap_s": 2}

@@ -266,10 +266,14 @@ async def test_a_key_is_asked_for(mock: Mock):
 
 
 async def test_a_full_server_refuses_before_it_decodes(mock: Mock):
-    async with gateway_before(mock, max_in_flight=0) as client:
-        answer = await client.post("/v1/detect", json={"image": "data:,x"})
-        assert answer.status_code == 503
-        assert answer.headers["retry-after"]
+    says(mock, PROSE, chunks=2000, interval_ms=5)
+    async with gateway_before(mock, max_in_flight=1) as client:
+        body = {"image": uri(picture()), "stream": True}
+        async with client.stream("POST", "/v1/caption", json=body) as answer:
+            await anext(answer.aiter_text())
+            refused = await client.post("/v1/detect", json={"image": "data:,x"})
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"]
 
 
 PAGE = '```html\n<html><body>\n<h1 data-bbox="1 2 30 40">A</h1>\n</body></html>\n```'

@@ -18,6 +18,7 @@ from benchmarks.conformance.suites import ROOT, SUITES, Outcome, SuiteFailed
 Rounds = list[list[Outcome]]
 PASSED = frozenset({"passed", "warned"})
 REASON_CHARS = 160
+REASONS_SHOWN = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +88,10 @@ def table(suite: str, results: dict[str, Rounds]) -> str:
     totals = [f"{min(map(passed, rounds))} of {len(rounds[0])}" for rounds in results.values()]
     lines += [f"| **passed in the worst round** | {' | '.join(totals)} |", ""]
     for name, rounds in results.items():
-        lines += [f"- {name}: {reason} ({', '.join(tests)})" for reason, tests in _reasons(rounds).items()]
+        found = [f"- {name}: {reason} ({', '.join(tests)})" for reason, tests in _reasons(rounds).items()]
+        lines += found[:REASONS_SHOWN]
+        if len(found) > REASONS_SHOWN:
+            lines.append(f"- {name}: {len(found) - REASONS_SHOWN} more, in the JSON")
     return "\n".join([*lines, ""])
 
 

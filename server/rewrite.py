@@ -38,6 +38,8 @@ GUIDED = {
 
 STEERING = STRIPPED | GUIDED.keys()
 
+LARGE_BYTES = 65536  # beyond it (a photo), counting brackets takes longer than walking what was parsed
+
 TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal", "thinking", "tool_reference"})
 IMAGE_KEYS = ("image_url", "image", "input_image")
 VIDEO_KEYS = ("video_url", "video", "input_video")
@@ -102,7 +104,8 @@ def read_body(raw: bytes, settings: Settings) -> dict[str, Any]:
         raise InvalidJSON(f"the body is not JSON: {exc}") from exc
     if not isinstance(body, dict):
         raise InvalidJSON(f"the body must be a JSON object, not {checks.kind(body)}")
-    if raw.count(b"{") + raw.count(b"[") > settings.max_json_depth:  # a cheap bound on the depth
+    brackets = raw.count(b"{") + raw.count(b"[") if len(raw) <= LARGE_BYTES else settings.max_json_depth + 1
+    if brackets > settings.max_json_depth:  # else it cannot be deeper either
         checks.check_depth(body, settings.max_json_depth)
     return body
 

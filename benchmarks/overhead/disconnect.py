@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--gateway-core", type=int, default=1)
     parser.add_argument("--load-core", type=int, default=0)
     parser.add_argument("--realtime", action="store_true", help="preempt all else meanwhile; needs root")
-    parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/")
+    parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/ and the README")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.load_core})
     before = machine()
@@ -169,6 +169,8 @@ def main() -> None:
     print(f"\n{table(result)}\n\n{text}")
     if not options.no_save:
         (ROOT / "benchmarks" / "results" / f"disconnect-{line['date']}.json").write_text(text + "\n")
+        filled = f"{report.conditions(line)}\n\n{table(result)}"
+        report.into_readme(ROOT / "benchmarks" / "README.md", "disconnect", filled)
 
 
 if __name__ == "__main__":

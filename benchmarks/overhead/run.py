@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pause-pid", type=int, action="append", default=[], help="process to stop meanwhile")
     parser.add_argument("--realtime", action="store_true", help="preempt all else in the windows; needs root")
     parser.add_argument("--rest", type=float, default=0, help="seconds left to others between two windows")
-    parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/")
+    parser.add_argument("--no-save", action="store_true", help="do not write benchmarks/results/ and the README")
     return parser.parse_args()
 
 
@@ -168,7 +168,8 @@ def main() -> None:
         rounds = uvloop.run(measured(found, options))
     result = report.medians(rounds)
     found_ratios = report.ratios(rounds)
-    print(f"\n{report.table(result)}\n\n{report.ratio_table(found_ratios)}\n\n{CAVEATS}\n")
+    tables = f"{report.table(result)}\n\n{report.ratio_table(found_ratios)}"
+    print(f"\n{tables}\n\n{CAVEATS}\n")
     line = {
         "benchmark": "overhead",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -183,6 +184,7 @@ def main() -> None:
     text = json.dumps(report.plain(line))
     if not options.no_save:
         (ROOT / "benchmarks" / "results" / f"overhead-{line['date']}.json").write_text(text + "\n")
+        report.into_readme(ROOT / "benchmarks" / "README.md", "overhead", f"{report.conditions(line)}\n\n{tables}")
     print(text)
 
 

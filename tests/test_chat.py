@@ -1,11 +1,13 @@
 """What clients of the hot path see of an answer that is not streamed."""
 
 import asyncio
+import gc
 import json
 from typing import Any
 
 import httpx2
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import MODEL, Mock
@@ -177,3 +179,16 @@ async def test_without_an_engine_there_is_a_503_that_says_why(running: Running) 
 async def test_openapi_names_the_hot_paths_too(client: httpx2.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert {"/v1/chat/completions", "/v1/responses", "/v1/models", "/v1/detect"} <= paths.keys()
+
+
+async def test_a_request_that_is_answered_leaves_nothing_for_the_garbage_collector(client: httpx2.AsyncClient) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await client.post(CHAT, json=ASK)
+            await client.get("/healthz")
+        left = sum(isinstance(item, RequestResponseCycle) for item in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 2  # the connection's last one

@@ -18,6 +18,8 @@ class Engine(Protocol):
     url: str
     models: list[dict[str, Any]]
     """What its /v1/models lists, as it stands; empty until it has been reached once."""
+    names: frozenset[str]
+    """The models' names."""
     in_flight: int
     """Requests of ours that it has not finished."""
 

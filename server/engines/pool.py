@@ -61,7 +61,7 @@ class Pool:
                 engine.ready
                 and (best is None or engine.in_flight < best.in_flight)
                 and engine not in tried
-                and (model is None or any(card["id"] == model for card in engine.models))
+                and (model is None or model in engine.names)
             ):
                 best = engine
         return best
@@ -80,9 +80,10 @@ class Pool:
 
     def resolve(self, name: str) -> str:
         """The served model that `name` stands for. Raises ModelNotFound, or EngineUnavailable before any is known."""
+        for engine in self.engines:
+            if name in engine.names:
+                return name
         served = [card["id"] for engine in self.engines for card in engine.models]
-        if name in served:
-            return name
         if not served:
             raise self._none_ready()
         aliases = self._aliases(served)

@@ -31,6 +31,7 @@ class VllmEngine:
     def __init__(self, url: str, settings: Settings) -> None:
         self.url = url
         self.models: list[dict[str, Any]] = []
+        self.names: frozenset[str] = frozenset()
         self.in_flight = 0
         key = settings.engine_api_key
         self._wire = Wire(
@@ -100,6 +101,7 @@ class VllmEngine:
                 metrics = await self._probe("/metrics")
                 if not self.models or self._failures:  # it may have come back as another one
                     self.models = orjson.loads(await self._probe("/v1/models"))["data"]
+                    self.names = frozenset(card["id"] for card in self.models)
         except (GatewayError, TimeoutError, orjson.JSONDecodeError, KeyError) as exc:
             self._failures += 1
             if self._failures >= PROBES_TO_EJECT or not self.models:

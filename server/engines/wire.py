@@ -44,9 +44,9 @@ class Answer:
         "_sink",
         "_waiter",
         "complete",
-        "content_type",
         "failure",
         "headers",
+        "is_stream",
         "on_close",
         "pieces",
         "status",
@@ -58,16 +58,12 @@ class Answer:
         self._waiter: asyncio.Future[None] | None = waiter
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self.content_type = b""
         self.pieces: list[bytes] = []
         self.complete = False
         self.failure: GatewayError | None = None
         self.on_close: Callable[[], None] | None = None
-
-    @property
-    def is_stream(self) -> bool:
+        self.is_stream = False
         """Whether the body is a stream of server-sent events."""
-        return self.content_type.startswith(b"text/event-stream")
 
     def body(self) -> bytes:
         """What has arrived of the body."""
@@ -101,7 +97,7 @@ class Answer:
     def _head(self, status: int, headers: dict[bytes, bytes]) -> None:
         self.status = status
         self.headers = headers
-        self.content_type = headers.get(b"content-type", b"")
+        self.is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
 
     def _data(self, data: bytes) -> None:
         if self._sink is not None:

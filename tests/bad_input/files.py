@@ -57,13 +57,15 @@ def gif_of(frames: int) -> bytes:
 
 
 def clip(*, frames: int, wh: tuple[int, int] = (64, 48), fps: int = 10, audio_s: float = 0) -> bytes:
-    """An MP4 file."""
+    """An MP4 file; with no frames one that has a video stream in which there is nothing."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
+    options = {} if frames or audio_s else {"movflags": "empty_moov+frag_keyframe"}
+    with av.open(buffer, "w", format="mp4", options=options) as container:
         sound = container.add_stream("aac", rate=8000) if audio_s else None
         if wh[0]:
             stream = container.add_stream("mpeg4", rate=fps)
             stream.width, stream.height = wh
+            container.start_encoding()
             for index in range(frames):
                 image = Image.new("RGB", wh, (index % 256, 0, 0))
                 container.mux(stream.encode(av.VideoFrame.from_image(image)))  # type: ignore[no-untyped-call]

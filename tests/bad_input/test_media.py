@@ -118,7 +118,8 @@ def _header_says(duration_s: int, data: bytes) -> bytes:
 
 FILM = clip(frames=20)
 CLIPS: dict[str, tuple[str, int, str, list[str]]] = {
-    "no frames": (uri(clip(frames=0) or FILM[:200], "video/mp4"), 400, "video_unreadable", []),
+    "no frames": (uri(clip(frames=0), "video/mp4"), 400, "video_unreadable", []),
+    "only a header": (uri(FILM[:200], "video/mp4"), 400, "video_unreadable", []),
     "only sound": (uri(clip(frames=0, wh=(0, 0), audio_s=1), "video/mp4"), 400, "video_unreadable", ["no video"]),
     "half a file": (uri(FILM[: len(FILM) // 2], "video/mp4"), 400, "video_unreadable", []),
     "only the magic": (uri(FILM[:16], "video/mp4"), 400, "video_unreadable", []),

@@ -1,6 +1,6 @@
 """The hot path: chat completions and their siblings, raw ASGI, the engine's bytes handed on one to one.
 
-Life of a request: method and key, a place, the body (`asgi.read_body`), its rewriting (`rewrite`), its media
+Life of a request: method and key, a place, the body (`Link.body`), its rewriting (`rewrite`), its media
 (`MediaLoader`), an engine (`Pool.ask`), then either one tidied JSON answer or a stream through a `Pump`. The engine's
 first event is awaited before the status line goes out, so that a failed engine is a 5xx and not a 200. One watcher a
 request cuts the engine off the moment the client leaves, streaming or not.

@@ -1,7 +1,7 @@
 """What the model is asked and how it answers, task by task: one prompt builder and one answer writer each.
 
-`server/tasks` sends these prompts to the letter (tests/tasks/test_demo_prompts.py compares), because a model this small knows
-only what it was trained on; training has them here so that the engine's environment needs nothing of the server.
+`server/tasks` sends these prompts to the letter (tests/tasks/test_demo_prompts.py compares), because a model this small
+knows only what it was trained on; training has them here so that the engine's environment needs nothing of the server.
 
 The wording is Qwen2.5-VL's own wherever it published one. Answers are JSON without fence or blanks, which is all that
 vLLM's grammar allows with whitespace disabled: an answer is the same whether or not it is constrained.

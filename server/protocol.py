@@ -26,6 +26,10 @@ CALLERS_FAULT = re.compile(
 )
 """Words in vLLM's 500 and 501 answers that are the caller's fault (`facts`: engine 4.2)."""
 
+VALIDATION = re.compile(r"validation errors?:\s+\{.*?'loc': '([^']*)', 'msg': [\"'](.*?)[\"'], 'input'", re.DOTALL)
+INDEX = re.compile(r"\.(\d+)")
+LONGEST_MESSAGE = 1000
+
 STRAY_NULL = re.compile(rb',"(?!(?:content|refusal|logprobs|bytes|finish_reason|error|param|code)")[a-z_]+":null')
 """A null field that OpenAI's schema does not have as null, and leaves out. Safe on bytes: inside a JSON string every
 quote has a backslash before it, so that `,"name":null` never stands in what the model said."""
@@ -44,8 +48,8 @@ def engine_error(status: int, raw: bytes, prompt: str = "messages") -> GatewayEr
     502
     """
     error = _error_object(raw)
-    message = str(error.get("message") or f"the engine answered {status}")
-    param = error.get("param") if isinstance(error.get("param"), str) else None
+    message = _in_a_sentence(str(error.get("message") or f"the engine answered {status}"))
+    param = _field(error["param"]) if isinstance(error.get("param"), str) else None
     if status == 404:
         return ModelNotFound(message, param="model") if "model" in message else NotFound(message, param=param)
     if status in (400, 413, 422):
@@ -58,6 +62,25 @@ def engine_error(status: int, raw: bytes, prompt: str = "messages") -> GatewayEr
     if status in (500, 501) and CALLERS_FAULT.search(message):
         return InvalidValue(message, param=param)
     return EngineFailed(f"the engine failed with status {status}: {message[:500]}")
+
+
+def _field(place: str) -> str:
+    """Where vLLM found a fault, as our own errors write it.
+
+    >>> _field("body.stop_token_ids.0"), _field("logit_bias")
+    ('stop_token_ids[0]', 'logit_bias')
+    """
+    return INDEX.sub(r"[\1]", place.removeprefix("body."))
+
+
+def _in_a_sentence(message: str) -> str:
+    """vLLM's words; of a list of what its validation found the first, without the caller's own value at length.
+
+    >>> _in_a_sentence("1 validation error:\\n  {'type': 'x', 'loc': 'body.n.0', 'msg': 'Must be 1', 'input': 'a'}")
+    'n[0]: Must be 1'
+    """
+    found = VALIDATION.search(message)
+    return f"{_field(found[1])}: {found[2]}" if found else message[:LONGEST_MESSAGE]
 
 
 def _error_object(raw: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pydantic_settings import CliApp
 from server.app import Server, create_server
 from server.engines.launcher import EngineProcess, launch
 from server.engines.profiles import served_names
+from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 
@@ -53,6 +54,12 @@ def say(line: str) -> None:
 
 async def serve(settings: Settings) -> int:
     """Listen until told to stop, with an engine of our own unless others are named; the exit status."""
+    try:
+        for url in settings.engine_url:
+            parse_url(url)
+    except ValueError as exc:
+        say(str(exc))
+        return USAGE_ERROR
     if settings.engine_url:
         return await _listen(settings, settings.engine_url, None)
     try:

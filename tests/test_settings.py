@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from server.__main__ import read_settings
+from server.__main__ import read_settings, serve
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,3 +180,10 @@ def test_settings_do_not_change_and_take_no_others() -> None:
         Settings().port = 1
     with pytest.raises(ValidationError):
         Settings(**{"prot": 1})  # type: ignore[arg-type]
+
+
+async def test_an_engine_url_that_cannot_be_opened_ends_the_program_in_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert await serve(Settings(engine_url=["ftp://x"])) == 2
+    assert "ftp://x" in capsys.readouterr().err

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.disconnect import measure
+from server.settings import Settings
 from tests.conftest import running_gateway
+from tests.engine.sizes import token_cases
 from tests.media.conftest import make
 
 pytestmark = pytest.mark.engine
@@ -72,6 +74,16 @@ async def test_the_engine_counts_the_tokens_of_the_size_we_say_it_was_shown(
     answer = await ask(client, [image_part(*wh)])
     [(width, height)] = shown(answer)
     assert visual_tokens(answer) == {"image": width * height // 784}
+
+
+async def test_the_engine_counts_what_the_identity_promises_for_any_size(client: httpx2.AsyncClient) -> None:
+    """The sizes of tests/engine/test_identity.py, a sample of them through the gateway and the engine itself."""
+    counted = {}
+    cases = token_cases(24, Settings().image_min_pixels, Settings().image_max_pixels, seed=11)
+    for (width, height), _ in cases:
+        answer = await ask(client, [image_part(width, height)], max_tokens=1)
+        counted[width, height] = visual_tokens(answer)["image"]
+    assert counted == dict(cases)
 
 
 async def test_several_pictures_are_shown_in_their_order(client: httpx2.AsyncClient) -> None:

@@ -15,7 +15,8 @@ MAX_BLANKS = 400
 MIN_SAME_CHARS = 200
 """One character in a row beyond which nothing more is to be expected, unless people rule lines with it."""
 _RULED = "-_.=*~|+#\u00b7\u2014\u2500\u2026 "
-_STRIDE_CHARS = 64
+STRIDE_CHARS = 64
+"""The text is looked at each time so many more characters of it are there."""
 _GRAM_CHARS = 24
 _WINDOW_CHARS = 4096
 _DIGIT = re.compile(r"\d")
@@ -54,7 +55,7 @@ class RepetitionDetector:
         self._min_chars, self._numbers_differ = min_chars, numbers_differ
         self._buffer = ""
         self._base = 0  # offset in the answer of the buffer's first character
-        self._next_look = _STRIDE_CHARS  # offset in the answer where to look next
+        self._next_look = STRIDE_CHARS  # offset in the answer where to look next
         self.loop: Loop | None = None
 
     def feed(self, text: str) -> None:
@@ -63,8 +64,8 @@ class RepetitionDetector:
         self._buffer += _DIGIT.sub("0", text) if self._numbers_differ else text
         while self.loop is None and self._next_look <= self._base + len(self._buffer):
             self.loop = self._look(self._next_look - self._base)
-            self._next_look += _STRIDE_CHARS
-        keep = self._next_look - self._base - _WINDOW_CHARS - _STRIDE_CHARS
+            self._next_look += STRIDE_CHARS
+        keep = self._next_look - self._base - _WINDOW_CHARS - STRIDE_CHARS
         if keep > _WINDOW_CHARS:
             self._buffer = self._buffer[keep:]
             self._base += keep

@@ -23,7 +23,7 @@ from server.errors import AnswerUnreadable, GatewayError
 from server.media.view import Clip, View
 from server.tasks.confidence import Confidences, Token
 from server.tasks.reading import Notice
-from server.tasks.repetition import RepetitionDetector
+from server.tasks.repetition import STRIDE_CHARS, RepetitionDetector
 
 Shown = Sequence[View | Clip]
 """What one question shows the model, in order."""
@@ -117,6 +117,7 @@ class Reader(ABC):
         self.items: list[dict[str, Any]] = []
         self.warnings: list[Notice] = []
         self._pieces: list[str] = []
+        self._length = 0  # characters read
         self._detector = detector or RepetitionDetector()
         self._items_looped = False
 
@@ -127,12 +128,17 @@ class Reader(ABC):
 
     def feed(self, text: str, tokens: Sequence[Token] = ()) -> list[dict[str, Any]]:
         """Items that this piece completed, in the caller's space."""
-        self._pieces.append(text)
         self.confidences.feed(tokens)
-        if self.looped:
-            return []
-        self._detector.feed(text)
-        items = self.read(text)
+        items: list[dict[str, Any]] = []
+        at = 0
+        while at < len(text) and not self.looped:  # to the detector's next look: nothing behind a loop is read
+            piece = text[at : at + STRIDE_CHARS - self._length % STRIDE_CHARS]
+            at += len(piece)
+            self._length += len(piece)
+            self._pieces.append(piece)
+            self._detector.feed(piece)
+            items += self.read(piece)
+        self._pieces.append(text[at:])
         self.items += items
         return items
 

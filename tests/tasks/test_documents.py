@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.overhead.mock import Mock
 from tests.conftest import until
-from tests.tasks.common import events, pdf, picture, says, uri
+from tests.tasks.common import events, gateway_before, pdf, picture, says, uri
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -157,3 +157,18 @@ async def test_a_value_of_the_wrong_type_is_read_where_it_can_be_and_refused_whe
     error = (await client.post("/v1/extract", json=body)).json()["error"]
     assert error["code"] == "answer_unreadable"
     assert error["problems"] == ['total: "five" is not of type "number"']
+
+
+async def test_evidence_is_found_among_the_lines_and_never_invented(mock: Mock):
+    """The mock says the same to both questions, so that the record itself is the only line there is."""
+    schema = {"type": "object", "properties": {"text_content": {"type": "string"}, "tip": {"type": "number"}}}
+    says(mock, '{"bbox_2d": [28, 28, 280, 56], "text_content": "TOTAL 17,000", "tip": 3}')
+    async with gateway_before(mock) as client:
+        body = {"image": uri(picture()), "schema": schema, "evidence": True}
+        result = (await client.post("/v1/extract", json=body)).json()
+    found = {each["field"]: each for each in result["evidence"]}
+    assert found["text_content"]["match"] == "exact"
+    assert found["text_content"]["quote"] == "TOTAL 17,000"
+    assert found["text_content"]["bbox_2d"] == [28, 28, 280, 56]
+    assert (found["tip"]["match"], found["tip"]["bbox_2d"]) == ("none", None)
+    assert len(mock.requests) == 2

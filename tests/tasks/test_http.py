@@ -339,3 +339,15 @@ async def test_work_under_a_key_goes_on_when_the_connection_breaks(client: httpx
     assert again.json()["caption"] == PROSE[:300].strip()
     assert len(mock.requests) == 1
     assert not mock.aborts
+
+
+async def test_an_answer_that_goes_round_is_asked_for_again_where_the_caller_allows(
+    client: httpx2.AsyncClient, mock: Mock
+):
+    says(mock, "word " * 2000, chunks=2000)
+    body = {"image": uri(picture()), "retry_on_repetition": True}
+    result = (await client.post("/v1/caption", json=body)).json()
+    assert result["finish_reason"] == "repetition"
+    assert len(mock.requests) == 2
+    temperatures = [json.loads(request.body)["temperature"] for request in mock.requests]
+    assert temperatures == [0, 0.7]

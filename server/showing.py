@@ -33,6 +33,8 @@ class Showing:
     load: Load
     about: int | None = None
     """Page number of a document."""
+    span_s: tuple[float, float] | None = None
+    """Window of a clip."""
 
 
 async def showings(
@@ -80,10 +82,10 @@ async def _windows(
     first, window_s = await _first_window(film, window_s)
     if task.together and first.duration_s > window_s:
         first = await film.load(0, None, fps=window_s / first.duration_s * (fps or settings.video_fps))
-    yield Showing(lambda: _done([first]))
+    yield Showing(lambda: _done([first]), span_s=(first.start_s, first.end_s))
     if not task.together:
         for span in windows(first.duration_s, window_s, settings.video_overlap_s)[1:]:
-            yield Showing(partial(_window, film, *span))
+            yield Showing(partial(_window, film, *span), span_s=span)
 
 
 async def _first_window(film: Film, window_s: float) -> tuple[Clip, float]:

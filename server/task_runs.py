@@ -111,7 +111,7 @@ class TaskRun:
             if not self._task.allows_failed_parts:
                 raise
             await self._tell_failed(Event("failed", {"page": showing.about, **failure.body()}))
-            return [Part([], failure=failure, about=showing.about)]
+            return [Part([], failure=failure, about=showing.about, span_s=showing.span_s)]
         finally:
             places.release()
 

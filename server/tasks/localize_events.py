@@ -172,17 +172,17 @@ class LocalizeEvents(Task[LocalizeEventsRequest]):
         return EventReader(request, shown)
 
     def result(self, request: LocalizeEventsRequest, parts: Sequence[Part]) -> dict[str, Any]:
-        clips = [part.shown[0] for part in parts]
+        clips = [part.shown[0] for part in parts if part.shown]
         readers = [part.reader for part in parts if isinstance(part.reader, EventReader)]
         windows = [clip for clip in clips if isinstance(clip, Clip)]
-        events = joined([(reader.clip, reader.items) for reader in readers])
+        events = joined([(reader.clip, [dict(item) for item in reader.items]) for reader in readers])
         events = [each for each in events if _is_wanted(each, request)]
         first = windows[0]
         frames = len({round(time_s, 3) for clip in windows for time_s in clip.frame_times_s})
         return {
             "events": events[: request.max_events],
             "duration_s": round(first.duration_s, 3),
-            "sampling": {"fps": round(sampled_fps(first), 2), "frames": frames, "windows": len(windows)},
+            "sampling": {"fps": round(sampled_fps(first), 2), "frames": frames, "windows": len(parts)},
             "video": extent(first.original_wh),
             "model_input": extent(first.shown_wh),
         }

@@ -189,6 +189,8 @@ class Part:
     failure: GatewayError | None = None
     about: int | None = None
     """Page number of a document."""
+    span_s: tuple[float, float] | None = None
+    """Window of a clip."""
 
 
 RequestT = TypeVar("RequestT", bound=TaskRequest)
@@ -264,9 +266,16 @@ def json_answer(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def warnings_out(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """The warnings of all parts, as in a result; a page's say which page."""
-    warnings = []
+    """The warnings of all parts, as in a result; a page's say which page. A part that failed is one."""
+    warnings: list[dict[str, Any]] = []
     for part in parts:
+        if part.failure is not None:
+            item = (
+                {"page": part.about}
+                if part.span_s is None
+                else dict(zip(("start_s", "end_s"), part.span_s, strict=True))
+            )
+            warnings.append({"code": "part_failed", "item": item, "action": f"left out: {part.failure.message}"})
         for notice in part.reader.warnings if part.reader else []:
             where = {"page": part.about} if part.about is not None and len(parts) > 1 else {}
             warnings.append({"code": notice.code, "item": notice.item, "action": notice.action, **where})

@@ -129,6 +129,22 @@ async def test_broken_and_odd_documents_are_refused_in_words(client: httpx2.Asyn
     assert not mock.requests
 
 
+async def test_a_document_that_needs_a_password_is_refused_in_words(client: httpx2.AsyncClient, mock: Mock):
+    lock = b"/Root 1 0 R /Encrypt << /Filter /Standard /V 1 /R 2 /Length 40 /P -4 /O <%b> /U <%b> >> /ID [<00><00>]"
+    data = pdf((200, 200, "x")).replace(b"/Root 1 0 R", lock % (b"41" * 32, b"42" * 32))
+    status, code, message = await refused(client, data)
+    assert (status, code, message) == (400, "document_unreadable", "document needs a password")
+
+
+async def test_one_page_of_a_document_is_read(client: httpx2.AsyncClient, mock: Mock):
+    says(mock, "Hello world")
+    body = {"document": document(pdf((200, 200, "a"), (300, 100, "b"))), "page": 2}
+    result = (await client.post("/v1/read-text", json=body)).json()
+    assert (result["text"], result["image"]) == ("Hello world", {"width": 600, "height": 200})
+    answer = await client.post("/v1/read-text", json={**body, "page": 3})
+    assert answer.json()["error"]["message"] == "pages names page 3; the document has 2"
+
+
 async def test_a_page_without_markup_is_an_error_with_the_raw_text(client: httpx2.AsyncClient, mock: Mock):
     says(mock, "I cannot read this.")
     status, code, _ = await refused(client, pdf((200, 200, "x")))

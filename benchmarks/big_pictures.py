@@ -226,7 +226,7 @@ def summary(rounds: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=str(ROOT / ".cache" / "random-checkpoint"))
+    parser.add_argument("--model", default=str(ROOT / ".cache" / "random"))
     parser.add_argument("--megapixels", type=int, nargs="+", default=[12, 24], choices=sorted(SIZES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--each", type=int, default=16, help="photos a round and path")

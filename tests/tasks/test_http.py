@@ -266,11 +266,12 @@ async def test_a_key_is_asked_for(mock: Mock):
 
 
 async def test_a_full_server_refuses_before_it_decodes(mock: Mock):
-    says(mock, PROSE, chunks=2000, interval_ms=5)
+    says(mock, PROSE, chunks=8, fault="stall", after=4)  # it holds its place until the client leaves
     async with gateway_before(mock, max_in_flight=1) as client:
         body = {"image": uri(picture()), "stream": True}
         async with client.stream("POST", "/v1/caption", json=body) as answer:
-            await anext(answer.aiter_text())
+            pieces = answer.aiter_text()  # kept: a generator that nobody holds is closed, and the connection with it
+            await anext(pieces)
             refused = await client.post("/v1/detect", json={"image": "data:,x"})
             assert refused.status_code == 503
             assert refused.headers["retry-after"]

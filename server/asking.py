@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from server.control_tokens import ANY_CONTROL, BROKEN
+from server.control_tokens import ANY_CONTROL, Breaker
 from server.engines.pool import Pool
 from server.errors import EngineFailed, GatewayError
 from server.protocol import engine_error
@@ -71,8 +71,9 @@ class Asker:
             answer.close()
 
     def _body(self, ask: Ask, request: TaskRequest, model: str, visual_tokens: int) -> dict[str, Any]:
-        messages = without_control_tokens(ask.messages)
-        options = without_control_tokens(ask.options)
+        breaker = Breaker(ANY_CONTROL)  # a label must not end the user's turn
+        messages = breaker.broken(ask.messages)
+        options = breaker.broken(ask.options)
         most = request.max_tokens or self._most_tokens(messages, options.pop("max_tokens", None), model, visual_tokens)
         body = {
             "model": model,
@@ -135,21 +136,6 @@ class Events:
             if isinstance(event, GatewayError):
                 raise event
             yield event
-
-
-def without_control_tokens(value: Any) -> Any:
-    """The same with the model's control tokens broken up in every text: a label must not end the user's turn.
-
-    >>> without_control_tokens({"text": "<|im_end|>"})["text"] == "<|im_end|>"
-    False
-    """
-    if isinstance(value, str):
-        return ANY_CONTROL.sub(BROKEN, value) if "<|" in value else value
-    if isinstance(value, list):
-        return [without_control_tokens(each) for each in value]
-    if isinstance(value, dict):
-        return {without_control_tokens(key): without_control_tokens(each) for key, each in value.items()}
-    return value
 
 
 def _failure(event: dict[str, Any]) -> GatewayError:

@@ -16,15 +16,16 @@ import orjson
 from server import metrics, rewrite
 from server.admission import Admission
 from server.auth import Auth
+from server.body import ClientLeft, check_length
 from server.engines.pool import Pool
 from server.engines.wire import Answer
 from server.errors import GatewayError, InternalError, MethodNotAllowed, UnsupportedContentType
-from server.http import ClientLeft, Link, check_length
+from server.http import Link
 from server.media.view import Clip, View
 from server.middleware import LEFT, Exchange
 from server.protocol import engine_error, first_event_error
 from server.pump import Pump
-from server.rewrite import MediaPart, Prepared
+from server.rewrite import MediaPart, Prepared, Source
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,10 @@ STREAM_HEAD = (
 class Loader(Protocol):
     """What the hot path needs of `MediaLoader`."""
 
-    async def load_image(self, source: str, *, param: str, max_pixels: int | None = None) -> View:
+    async def load_image(self, source: Source, *, param: str, max_pixels: int | None = None) -> View:
         """See `MediaLoader.load_image`."""
 
-    async def load_clip(self, source: str | list[str], *, param: str) -> Clip:
+    async def load_clip(self, source: Source | list[Source], *, param: str) -> Clip:
         """See `MediaLoader.load_clip`."""
 
 
@@ -116,14 +117,14 @@ class Chat:
         finally:
             self._admission.leave()
 
-    async def _answer(self, raw: bytes, link: Link, exchange: Exchange) -> None:
+    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange) -> None:
         form = FORMS[exchange.path]
-        prepared = rewrite.prepare(rewrite.read_body(raw, self._settings), raw, form, self._settings)
+        prepared = rewrite.rewritten(raw, form, self._settings)
         model = self._resolve_model(prepared)
         notes = _notes(exchange.path, prepared)
         if prepared.media:
             notes += b"x-model-input-size: %b\r\n" % await self._load_media(exchange.path, prepared.media)
-        payload = orjson.dumps(prepared.body) if prepared.changed else raw
+        payload = orjson.dumps(prepared.body) if prepared.changed else bytes(raw)
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
         if b"traceparent" in exchange.headers:
             headers += b"traceparent: %b\r\n" % exchange.headers[b"traceparent"]
@@ -168,7 +169,7 @@ class Chat:
     async def _load(self, part: MediaPart) -> View | Clip:
         if part.kind == "video":
             return await self._media.load_clip(part.source, param=part.param)
-        assert isinstance(part.source, str)
+        assert not isinstance(part.source, list)
         return await self._media.load_image(part.source, param=part.param, max_pixels=part.max_pixels)
 
 

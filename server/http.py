@@ -19,7 +19,8 @@ from typing import Any, cast
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from server.errors import BodyTooLarge, GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
+from server.body import Body, ClientLeft, body_too_large
+from server.errors import GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
 from server.settings import Settings
 
 UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
@@ -30,20 +31,18 @@ LINGER_S = 2
 """How long a client that still sends is listened to after its answer."""
 
 
-class ClientLeft(Exception):
-    """The client closed its connection; there is nobody to answer."""
-
-
 class Link:
     """The connection that one request came on, as that request's way back: others may wait on it for their turn."""
 
-    __slots__ = ("_chunked", "_cycle", "_protocol", "on_leave", "on_pause", "on_resume")
+    __slots__ = ("_chunked", "_cycle", "_protocol", "incoming", "on_leave", "on_pause", "on_resume")
 
     def __init__(self, protocol: "LimitedProtocol", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
         self._cycle = cycle
         self._chunked = cycle.scope["http_version"] == "1.1"
         protocol.link = self
+        self.incoming: Body | None = None
+        """The body, while it is waited for."""
         self.on_leave: Callable[[], object] | None = None
         self.on_pause: Callable[[], object] | None = None
         """Called when the client reads more slowly than we write: 64 KiB wait to be sent."""
@@ -61,43 +60,33 @@ class Link:
         if self.left:
             on_leave()
 
-    async def body(self, limit_bytes: int, timeout_s: float) -> bytes:
-        """The request's whole body.
-
-        Raises BodyTooLarge as soon as it is longer than `limit_bytes`, RequestTimeout when its next piece takes longer
-        than `timeout_s`, ClientLeft when the client is gone.
-        """
+    async def body(self, limit_bytes: int, timeout_s: float) -> bytearray:
+        """The request's whole body; raises what `Body` raises."""
         cycle = self._cycle
+        body, cycle.body = cycle.body, bytearray()
         if cycle.more_body:
-            body = await self._pieces(limit_bytes, timeout_s)
-        else:  # it came with the head: the usual case
-            body = bytes(cycle.body)
-            cycle.body = bytearray()
-            cycle.message_event.clear()
-            if len(body) > limit_bytes:
-                raise body_too_large(len(body), limit_bytes)
+            await self._rest(body, limit_bytes, timeout_s)
+        elif len(body) > limit_bytes:
+            raise body_too_large(len(body), limit_bytes)
+        cycle.message_event.clear()
         if not self._protocol.pipeline:  # uvicorn stops reading at 64 KiB; deaf, we would not hear the client leave
             self._protocol.flow.resume_reading()
         return body
 
-    async def _pieces(self, limit_bytes: int, timeout_s: float) -> bytes:
-        cycle = self._cycle
-        pieces: list[bytes] = []
-        length = 0
-        while True:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    message = cast("dict[str, Any]", await cycle.receive())
-            except TimeoutError:
-                raise RequestTimeout(f"the next piece of the request's body took longer than {timeout_s:g} s") from None
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            pieces.append(message["body"])
-            length += len(pieces[-1])
-            if length > limit_bytes:
-                raise body_too_large(length, limit_bytes)
-            if not message["more_body"]:
-                return b"".join(pieces)
+    async def _rest(self, begun: bytearray, limit_bytes: int, timeout_s: float) -> None:
+        """Adds what is yet to come."""
+        cycle, protocol = self._cycle, self._protocol
+        if cycle.disconnected:
+            raise ClientLeft
+        if cycle.waiting_for_100_continue and not protocol.transport.is_closing():
+            protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        self.incoming = Body(begun, limit_bytes=limit_bytes, timeout_s=timeout_s)
+        protocol.flow.resume_reading()
+        try:
+            await self.incoming.whole()
+        finally:
+            self.incoming = None
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """Write a whole answer. `head` are header lines without the length, each with its end of line.
@@ -158,6 +147,8 @@ class Link:
     def lose(self) -> None:
         """The connection is gone."""
         self._cycle.disconnected = not self._cycle.response_complete
+        if self.incoming is not None:
+            self.incoming.lose()
         if self.on_leave is not None:
             self.on_leave()
 
@@ -224,6 +215,17 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cast("dict[str, Any]", self.scope)["open_link"] = partial(Link, self, self.cycle)
 
+    def on_body(self, body: bytes) -> None:
+        if self.link is None or self.link.incoming is None:
+            super().on_body(body)
+        else:
+            self.link.incoming.add(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.link is not None and self.link.incoming is not None:
+            self.link.incoming.end()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         cycle: RequestResponseCycle = self.cycle
@@ -263,6 +265,8 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # its body is broken, and it may be waiting for more of it
             cycle.message_event.set()
+            if self.link is not None and self.link.incoming is not None:
+                self.link.incoming.lose()
         body = orjson.dumps(failure.body())
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[failure.status] + head + body)
@@ -305,15 +309,3 @@ class LimitedProtocol(HttpToolsProtocol):
 def protocol_class(settings: Settings) -> type[LimitedProtocol]:
     """A protocol with the limits of `settings`."""
     return type("Protocol", (LimitedProtocol,), {"limits": settings})
-
-
-def body_too_large(value: int, limit: int) -> BodyTooLarge:
-    """The one error for a body beyond its limit."""
-    return BodyTooLarge("body", value=value, limit=limit, unit="bytes", what="the request's body")
-
-
-def check_length(headers: dict[bytes, bytes], limit_bytes: int) -> None:
-    """Refuse a body by what its head declares, before a byte of it is read."""
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit_bytes:
-        raise body_too_large(int(declared), limit_bytes)

@@ -16,8 +16,9 @@ from urllib.parse import quote
 import orjson
 
 from server import metrics
+from server.body import body_too_large, check_length
 from server.errors import BodyTooLarge, GatewayError
-from server.http import Link, body_too_large, check_length
+from server.http import Link
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

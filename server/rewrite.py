@@ -1,10 +1,12 @@
 """The request rewriter: what of a client's JSON reaches the engine, and in which words.
 
-`read_body` parses, `prepare` checks the fields it knows (`checks`), takes out what a client must not steer
-(`STRIPPED`), breaks the model's control tokens in the client's text, and collects pictures and clips as `MediaPart`s
-for the caller to load. Everything else passes through unknown. Pure: no I/O, no media decoding.
+`rewritten` is all of it. `read_body` parses, `prepare` checks the fields it knows (`checks`), takes out what a client
+must not steer (`STRIPPED`), breaks the model's control tokens in the client's text, and collects pictures and clips as
+`MediaPart`s for the caller to load. Everything else passes through unknown. Pure: no I/O, no media decoding; big files
+in the body are not even parsed (`lifting`).
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from re import Pattern
@@ -14,7 +16,8 @@ import orjson
 
 from server import checks, protocol, tool_calls
 from server.control_tokens import ANY_CONTROL, ANY_VISION, Breaker, may_be_in
-from server.errors import InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
+from server.errors import GatewayError, InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
+from server.lifting import lift
 from server.responses import response
 from server.settings import Settings
 
@@ -45,12 +48,16 @@ IMAGE_KEYS = ("image_url", "image", "input_image")
 VIDEO_KEYS = ("video_url", "video", "input_video")
 
 
+Source = str | memoryview
+"""A URL or data URI as the body has it; a long data URI as the bytes of the body itself."""
+
+
 @dataclass(slots=True)
 class MediaPart:
     """A picture or clip of the request, and the place in the body where the engine's form of it goes."""
 
     kind: Literal["image", "video"]
-    source: str | list[str]
+    source: Source | list[Source]
     """URL, data URI, or a list of them (the frames of a clip)."""
     param: str
     max_pixels: int | None
@@ -90,7 +97,30 @@ class Form:
     """(whole answer, request) -> the answer as OpenAI's schema has it."""
 
 
-def read_body(raw: bytes, settings: Settings) -> dict[str, Any]:
+def rewritten(raw: bytes | bytearray, form: Form, settings: Settings) -> Prepared:
+    """What `raw` asks for, checked and rewritten. Raises what `read_body` and `prepare` raise."""
+    short, lifted = lift(raw)
+    if lifted:
+        # Whatever is wrong, or a file that lies where no picture or clip is expected, is for the plain way to tell.
+        with contextlib.suppress(GatewayError):
+            prepared = prepare(read_body(short, settings), short, form, settings)
+            if _put_down(prepared.media, lifted) == len(lifted):
+                return prepared
+    return prepare(read_body(raw, settings), raw, form, settings)
+
+
+def _put_down(media: list[MediaPart], lifted: dict[str, memoryview]) -> int:
+    """Gives each part the source that was lifted out of the body; how many there were."""
+    count = 0
+    for part in media:
+        sources = part.source if isinstance(part.source, list) else [part.source]
+        found = [lifted.get(source, source) if isinstance(source, str) else source for source in sources]
+        count += sum(not isinstance(source, str) for source in found)
+        part.source = found if isinstance(part.source, list) else found[0]
+    return count
+
+
+def read_body(raw: bytes | bytearray, settings: Settings) -> dict[str, Any]:
     """The request's JSON object. Raises InvalidJSON, also when it nests too deep.
 
     >>> read_body(b'[1]', Settings())
@@ -110,7 +140,7 @@ def read_body(raw: bytes, settings: Settings) -> dict[str, Any]:
     return body
 
 
-def prepare(body: dict[str, Any], raw: bytes, form: Form, settings: Settings) -> Prepared:
+def prepare(body: dict[str, Any], raw: bytes | bytearray, form: Form, settings: Settings) -> Prepared:
     """Check and rewrite `body` in place. `raw` are the bytes it was read from.
 
     Raises InvalidValue, MissingField or LimitExceeded, each naming the field.

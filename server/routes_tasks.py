@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from server import rewrite
 from server.admission import Admission
 from server.asking import Asker
+from server.body import ClientLeft
 from server.errors import (
     GatewayError,
     InternalError,
@@ -28,7 +29,6 @@ from server.errors import (
     MissingField,
     UnsupportedContentType,
 )
-from server.http import ClientLeft
 from server.idempotency import Idempotency
 from server.middleware import LEFT, Exchange
 from server.protocol import error_event

@@ -245,3 +245,75 @@ def test_the_error_names_the_place(form: Form, body: dict[str, Any], param: str)
     with pytest.raises(CallerError) as caught:
         rewritten({"model": "m", **body}, form)
     assert caught.value.param == param
+
+
+# -- files left out of the parse -------------------------------------------------------------------------------------
+
+PHOTO = "data:image/jpeg;base64," + "QUJD" * 30_000
+TWO_PHOTOS: dict[str, Any] = {
+    "model": "m",
+    "messages": [
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": PHOTO}}, {"type": "text", "text": "?"}],
+        },
+        {"role": "user", "content": [{"type": "video", "video": [PHOTO + "RA==", "https://host/frame.jpg"]}]},
+    ],
+}
+
+
+def as_text(source: rewrite.Source | list[rewrite.Source]) -> Any:
+    """What a media part names, whichever way it was read."""
+    if isinstance(source, list):
+        return [as_text(one) for one in source]
+    return source if isinstance(source, str) else bytes(source).decode()
+
+
+def test_photos_that_are_not_parsed_are_found_all_the_same() -> None:
+    prepared = rewrite.rewritten(orjson.dumps(TWO_PHOTOS), rewrite.CHAT, SETTINGS)
+    assert [as_text(part.source) for part in prepared.media] == [PHOTO, [PHOTO + "RA==", "https://host/frame.jpg"]]
+    assert isinstance(prepared.media[0].source, memoryview)
+    for part in prepared.media:
+        part.put(LOADED)
+    assert b"data:image/jpeg" not in orjson.dumps(prepared.body)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"model": "m", "messages": [{"role": "user", "content": PHOTO}]},
+        {**TWO_PHOTOS, "user": PHOTO},
+        {**TWO_PHOTOS, "metadata": {"a": ["x", PHOTO]}},
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": f'say "{PHOTO}"'}]}]},
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": f'"{PHOTO}\\"'}]}]},
+    ],
+)
+def test_a_file_where_no_picture_belongs_stays_the_text_it_is(written: dict[str, Any]) -> None:
+    prepared = rewrite.rewritten(orjson.dumps(written), rewrite.CHAT, SETTINGS)
+    plain = rewrite.prepare(orjson.loads(orjson.dumps(written)), orjson.dumps(written), rewrite.CHAT, SETTINGS)
+    assert prepared.body == plain.body
+    assert [as_text(part.source) for part in prepared.media] == [part.source for part in plain.media]
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        lambda raw: raw[:-1],
+        lambda raw: raw.replace(b'{"url":"data', b'{"url":"x"data', 1),
+        lambda raw: raw.replace(b'QUJD"', b'QUJD\\x"', 1),
+        lambda raw: raw.replace(b'{"url":"data', b'{"url":data', 1),
+    ],
+)
+def test_broken_json_around_a_photo_is_told_as_ever(spoiled: Any) -> None:
+    raw = spoiled(orjson.dumps(TWO_PHOTOS))
+    with pytest.raises(CallerError) as lifted:
+        rewrite.rewritten(raw, rewrite.CHAT, SETTINGS)
+    with pytest.raises(CallerError) as plain:
+        rewrite.read_body(raw, SETTINGS)
+    assert lifted.value.message == plain.value.message
+
+
+def test_an_error_beside_a_photo_names_what_the_caller_wrote() -> None:
+    raw = orjson.dumps({"model": "m", "messages": [{"role": PHOTO, "content": "x"}]})
+    with pytest.raises(CallerError, match="role is 'data:image/jpeg"):
+        rewrite.rewritten(raw, rewrite.CHAT, SETTINGS)

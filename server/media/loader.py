@@ -11,7 +11,7 @@ from server.errors import InvalidValue, MediaTooLarge
 from server.media.fetch import Fetcher
 from server.media.jobs import Part, scratch_file, write_all
 from server.media.opened import Document, Film
-from server.media.source import Inline, Remote, frame_sources, parse_source
+from server.media.source import Inline, Remote, Source, frame_sources, parse_source
 from server.media.view import Clip, Size, View
 from server.media.workers import Answer, Workers
 from server.settings import Settings
@@ -49,7 +49,7 @@ class MediaLoader:
         """Ends them; nothing is left running."""
         await self._workers.close()
 
-    async def load_image(self, source: str, *, param: str, max_pixels: int | None = None) -> View:
+    async def load_image(self, source: Source, *, param: str, max_pixels: int | None = None) -> View:
         """A picture from a data: URI, an http(s) URL or bare base64.
 
         `max_pixels` lowers what the model is shown (`detail`); it cannot raise it above `image_max_pixels`.
@@ -64,7 +64,7 @@ class MediaLoader:
 
     async def load_clip(
         self,
-        source: str | list[str],
+        source: Source | Sequence[Source],
         *,
         param: str,
         fps: float | None = None,
@@ -84,7 +84,7 @@ class MediaLoader:
         return _clip(await self._load("video", sources, options), self._settings.video_fps)
 
     @asynccontextmanager
-    async def open_document(self, source: str, *, param: str) -> AsyncIterator[Document]:
+    async def open_document(self, source: Source, *, param: str) -> AsyncIterator[Document]:
         """A PDF, a TIFF of several pages, or a picture, open until the end of the `async with`."""
         options = self._document_options(param)
         async with self._held([parse_source(source, param=param)], options) as run:
@@ -92,7 +92,9 @@ class MediaLoader:
             yield Document(facts["pages"], lambda number: run("document", {**options, "page": number}))
 
     @asynccontextmanager
-    async def open_clip(self, source: str | list[str], *, param: str, fps: float | None = None) -> AsyncIterator[Film]:
+    async def open_clip(
+        self, source: Source | Sequence[Source], *, param: str, fps: float | None = None
+    ) -> AsyncIterator[Film]:
         """A clip to be seen in windows, open until the end of the `async with`; see `load_clip`."""
         options = self._clip_options(param, fps, 0, None, None)
         sources = self._clip_sources(source, options)
@@ -170,10 +172,10 @@ class MediaLoader:
             "is_frame_list": False,
         }
 
-    def _clip_sources(self, source: str | list[str], options: dict[str, Any]) -> Sequence[Remote | Inline]:
+    def _clip_sources(self, source: Source | Sequence[Source], options: dict[str, Any]) -> Sequence[Remote | Inline]:
         """The one video file, or the pictures; says in the options which."""
         param = options["param"]
-        if isinstance(source, str):
+        if isinstance(source, str | memoryview):
             parsed = parse_source(source, param=param)
             if isinstance(parsed, Remote) or parsed.media_type != FRAME_LIST:
                 return [parsed]

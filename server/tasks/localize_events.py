@@ -36,7 +36,7 @@ ALIKE = 60
 SEAM_S = 0.6
 """An event that ends or begins so near to a window's edge may go on behind it: one sampled frame, and a little."""
 SAME_SHARE = 0.5
-"""Two alike events of neighbouring windows that overlap by so much of their union are one."""
+"""Two alike events of neighbouring windows are one if they share so much of what both windows showed of them."""
 
 EVENTS_PROMPT = (
     "Localize a series of activity events in the video, output the start and end timestamp for each event, and "
@@ -270,6 +270,9 @@ def joined(windows: Sequence[tuple[Clip, list[dict[str, Any]]]]) -> list[dict[st
     >>> halves = [[event(50, 60, "A dog runs.", 115)], [event(55, 70, "A dog is running.", 115)]]
     >>> [(each["start_s"], each["end_s"]) for each in joined(list(zip(clips, halves)))]
     [(50.0, 70.0)]
+    >>> tail = [[event(20, 57, "A dog runs.", 115)], [event(55, 57, "A dog runs.", 115)]]
+    >>> [(each["start_s"], each["end_s"]) for each in joined(list(zip(clips, tail)))]
+    [(20.0, 57.0)]
     """
     kept: list[tuple[int, dict[str, Any]]] = []
     for at, (clip, events) in enumerate(windows):
@@ -290,9 +293,11 @@ def _is_one(first: dict[str, Any], second: dict[str, Any], before: Clip, after: 
     shared = min(first["end_s"], second["end_s"]) - max(first["start_s"], second["start_s"])
     if shared < -SEAM_S or fuzz.token_set_ratio(first["description"] or "", second["description"] or "") < ALIKE:
         return False
-    union = max(first["end_s"], second["end_s"]) - min(first["start_s"], second["start_s"])
+    # Only what both windows showed is compared: the later one sees an event's end as the whole of it.
+    begin_s = max(after.start_s, min(first["start_s"], second["start_s"]))
+    end_s = min(before.end_s, max(first["end_s"], second["end_s"]))
     at_seam = first["end_s"] >= before.end_s - SEAM_S and second["start_s"] <= after.start_s + SEAM_S
-    return bool(at_seam or shared >= SAME_SHARE * union)
+    return bool(at_seam or shared >= SAME_SHARE * (end_s - begin_s))
 
 
 def _is_wanted(each: dict[str, Any], request: LocalizeEventsRequest) -> bool:

@@ -1,0 +1,1 @@
+"""How right a served model is, through our task endpoints over HTTP, on questions with known answers."""

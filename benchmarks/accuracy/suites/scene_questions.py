@@ -1,0 +1,126 @@
+"""What is asked about a picture of shapes, and the right answer, each kind once a picture.
+
+The names and phrases are drawn as training draws them (`demo/lessons.py`), so that a figure tells of unseen pictures
+and not of unseen words; `relate` is the exception.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from benchmarks.accuracy.items import Fields
+from demo import lessons, prompts
+from demo.scenes import COLOURS, SHAPES, Thing
+
+CHAT = "/v1/chat/completions"
+DETECT = "/v1/detect"
+RELATIONS = {"left of": (0, 2, -1), "right of": (0, 2, 1), "above": (1, 3, -1), "below": (1, 3, 1)}
+"""Words -> low and high coordinate of a box, and on which side: -1, before; 1, behind."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question; its picture is put in by `with_picture`."""
+
+    kind: str
+    path: str
+    fields: Fields
+    truth: Fields
+
+
+def with_picture(fields: Fields, source: str, seed: int) -> Fields:
+    """The request's fields with the picture in its place: `image`, or before a chat's question."""
+    if "messages" not in fields:
+        return {"image": source, **fields, "seed": seed}
+    part = {"type": "image_url", "image_url": {"url": source}}
+    text = {"type": "text", "text": fields["messages"]}
+    system = {"role": "system", "content": prompts.SYSTEM}
+    return {**fields, "messages": [system, {"role": "user", "content": [part, text]}], "seed": seed}
+
+
+def questions(seed: int, things: Sequence[Thing]) -> Iterator[Asked]:
+    """All that is asked about the picture of this seed."""
+    random = Random(f"questions {seed}")
+    yield detection("detect", things, list(SHAPES), list(COLOURS))
+    some = lessons.some_labels(random, things)
+    yield detection("some", [thing for thing in things if thing.label in some], some)
+    yield Asked("everything", DETECT, {}, {"objects": told(things, coloured=False)})
+    absent = [label for label in SHAPES if label not in {thing.label for thing in things}]
+    if absent:
+        yield Asked("absent", DETECT, {"labels": [random.choice(absent)]}, {})
+    yield from counting(random, things)
+    yield from grounding(random, things)
+    labels = lessons.some_labels(random, things)
+    boxes = [thing.bbox for thing in things if thing.label in labels]
+    yield Asked("point", DETECT, {"labels": labels, "mode": "point"}, {"boxes": boxes})
+    yield Asked("caption", "/v1/caption", {}, {"names": [f"{t.colour} {t.label}" for t in things]})
+
+
+def told(things: Sequence[Thing], *, coloured: bool) -> list[Fields]:
+    return [
+        {"bbox": thing.bbox, "label": thing.label, **({"sub_label": thing.colour} if coloured else {})}
+        for thing in things
+    ]
+
+
+def detection(
+    kind: str, things: Sequence[Thing], labels: Sequence[str], sub_labels: Sequence[str] | None = None
+) -> Asked:
+    """Boxes of labels; with their colours where `sub_labels` are given."""
+    fields: Fields = {"labels": list(labels), **({"sub_labels": list(sub_labels)} if sub_labels else {})}
+    return Asked(kind, DETECT, fields, {"objects": told(things, coloured=bool(sub_labels))})
+
+
+def counting(random: Random, things: Sequence[Thing]) -> Iterator[Asked]:
+    """How many there are: as the number of boxes, and asked in words."""
+    name, found = lessons.named(random, things)
+    yield Asked("count", DETECT, {"labels": [name]}, {"count": len(found)})
+    name, found = ("shape", list(things)) if random.random() < 0.4 else lessons.named(random, things)
+    fields = {"messages": prompts.count(name), "max_tokens": 64, "temperature": 0}
+    yield Asked("count-words", CHAT, fields, {"count": len(found)})
+
+
+def grounding(random: Random, things: Sequence[Thing]) -> Iterator[Asked]:
+    """One thing by where it is among others: `the largest star`, and `the circle left of the square`."""
+    place, measure = random.choice(list(lessons.PLACES.items()))
+    name, found = ("shape", list(things)) if random.random() < 0.3 else lessons.named(random, things)
+    if found:
+        truth = {"bbox": min(found, key=measure).bbox}
+        yield Asked("ground", DETECT, {"prompt": f"the {place} {name}"}, truth)
+    related = relations(things)
+    if related:
+        phrase, thing = random.choice(related)
+        yield Asked("relate", DETECT, {"prompt": phrase}, {"bbox": thing.bbox})
+
+
+def relations(things: Sequence[Thing]) -> list[tuple[str, Thing]]:
+    """Phrases that name one thing by a relation to another, where neither can be mistaken.
+
+    >>> two = [Thing("circle", "red", (0, 0, 9, 9)), Thing("star", "red", (20, 0, 29, 9))]
+    >>> [phrase for phrase, _ in relations(two)]
+    ['the circle left of the star', 'the star right of the circle']
+    """
+    labels = [thing.label for thing in things]
+    found = []
+    for words, relation in RELATIONS.items():
+        for thing in things:
+            for other in things:
+                if thing.label == other.label or labels.count(other.label) > 1:
+                    continue
+                alike = [each for each in things if each.label == thing.label and beside(each, other, relation)]
+                if alike == [thing] and wholly(thing, other, relation):
+                    found.append((f"the {thing.label} {words} the {other.label}", thing))
+    return found
+
+
+def beside(thing: Thing, other: Thing, relation: tuple[int, int, int]) -> bool:
+    """Whether its middle lies on that side of the other's."""
+    low, high, side = relation
+    middle, of_other = thing.bbox[low] + thing.bbox[high], other.bbox[low] + other.bbox[high]
+    return (middle - of_other) * side > 0
+
+
+def wholly(thing: Thing, other: Thing, relation: tuple[int, int, int]) -> bool:
+    """Whether all of it lies on that side of all of the other."""
+    low, high, side = relation
+    return thing.bbox[low] >= other.bbox[high] if side > 0 else thing.bbox[high] <= other.bbox[low]

@@ -44,6 +44,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "server.engines": ENGINE_PARTS,
     "server.media": MEDIA_PARTS,
     "server.geometry": {"server.engines", "server.media", "server.tasks"},
+    # a leaf of arithmetic: the launch profiles of engines ask it, and so do the command line and the routes
+    "server.sizing": ENGINE_PARTS | {"server.engines"},
     "server.protocol": {"server.engines", "server.media", "server.tasks"},
     "server.checks": {"server.engines", "server.media", "server.tasks"},
     "server.rewrite": {"server.engines", "server.media", "server.tasks"},

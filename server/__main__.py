@@ -19,6 +19,7 @@ from server.engines.profiles import served_names
 from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
 from server.settings import ENV_PREFIX, Settings, unknown_variables
+from server.sizing import command as sizing_command
 
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
@@ -124,7 +125,10 @@ def example(settings: Settings) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the settings, serve, and say how it ended."""
-    settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["fit"]:
+        return sizing_command.main(arguments[1:])
+    settings = read_settings(arguments)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(KeyboardInterrupt):
         return uvloop.run(serve(settings))

@@ -60,7 +60,7 @@ setup_gateway() { # gateway|dev: .venv with the packages of that lock
     rm -f "$environment"/.stamp-*
     pip_install --no-deps --require-hashes -r "$LOCKS/$1.txt" || not_installed "scripts/locks/$1.txt"
     for packages in "$environment"/lib/python3*/site-packages; do
-        echo "$ROOT" > "$packages/project.pth" # python -m server works from any folder
+        printf '%s\n' "$ROOT" "$ROOT/clients/python/src" > "$packages/project.pth" # python -m server works from any folder
     done
     if [ "$1" = dev ]; then checksum "$LOCKS/gateway.txt" > "$environment/.stamp-gateway"; fi
     echo "$wanted" > "$environment/.stamp-$1"

@@ -32,6 +32,7 @@ from server.http import protocol_class
 from server.idempotency import Idempotency
 from server.media import MediaLoader
 from server.middleware import Edge
+from server.playground import playground_routes
 from server.routes import keyed_routes, open_routes
 from server.routes_tasks import task_routes
 from server.settings import Settings
@@ -74,6 +75,8 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     api.include_router(open_routes)
     api.include_router(keyed_routes)
     api.include_router(task_routes(TASKS))
+    if settings.playground:
+        api.include_router(playground_routes())
     api.add_exception_handler(GatewayError, _gateway_error)
     api.add_exception_handler(RequestValidationError, _validation_error)
     api.add_exception_handler(HTTPException, _http_error)

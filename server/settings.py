@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Keys that callers may present as `Authorization: Bearer KEY`; repeat for several. None given: anyone may call."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is written to stderr: debug, info, warning or error."""
+    playground: bool = True
+    """Serve the web page at `/`; it asks the same paths as any other client, with the caller's own key."""
     access_log: bool = True
     """Write one line a request to stderr: method, path, status, duration, request id, caller."""
 

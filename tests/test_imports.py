@@ -17,7 +17,8 @@ import server
 
 ROOT = Path(server.__file__).parent
 WEB = {"server.app", "server.routes", "server.routes_tasks", "server.chat", "server.middleware", "server.auth"} | {
-    "server.http"
+    "server.http",
+    "server.playground",
 }
 FOREIGN: dict[str, set[str]] = {
     "fastapi": WEB,

@@ -12,7 +12,9 @@ READ = ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/qwen2.5-vl"
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"]
 
 NOWHERE = [
-    "/",
+    "/assets/",
+    "/assets/../../pyproject.toml",
+    "/assets/manifest.json",
     "/v1",
     "/v1/",
     "/v1/chat",

@@ -1,5 +1,6 @@
 """A gateway before the engine that never errs, shown as small as the demo checkpoint is, and a run of the harness."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ from benchmarks.accuracy.perfect import PerfectEngine
 from benchmarks.accuracy.run import Options, Outcome, measure
 from benchmarks.accuracy.suites import Wanted
 from benchmarks.accuracy.suites.scenes import Sizes
+from benchmarks.overhead.mock import Mock
 from demo.shape import IMAGE_PIXELS, VIDEO_PIXELS
-from tests.conftest import running_gateway
+from server.app import create_server
+from server.settings import Settings
+from tests.conftest import until
 
 PIXELS = {
     "image_min_pixels": IMAGE_PIXELS[0],
@@ -26,15 +30,25 @@ Measured = Callable[..., Awaitable[Outcome]]
 
 
 @asynccontextmanager
-async def perfect_gateway(**settings: Any) -> AsyncIterator[str]:
-    """The base URL of a gateway whose engine never errs."""
-    engine = PerfectEngine()
-    url = await engine.listen()
+async def gateway_before(engine: Mock, **settings: Any) -> AsyncIterator[str]:
+    """The base URL of a gateway, stopped to its last process at the end."""
+    options = {"media_workers": 1, "access_log": False, "log_level": "warning", **settings}
+    server = create_server(Settings(port=0, **options), [await engine.listen()])
+    task = asyncio.create_task(server.serve())
     try:
-        async with running_gateway([url], **{**PIXELS, **settings}) as gateway:
-            yield gateway
+        await until(lambda: server.started or task.done())
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
+        server.should_exit = True
+        await task
         await engine.close()
+
+
+@asynccontextmanager
+async def perfect_gateway() -> AsyncIterator[str]:
+    """The base URL of a gateway whose engine never errs."""
+    async with gateway_before(PerfectEngine(), **PIXELS) as url:
+        yield url
 
 
 @pytest.fixture

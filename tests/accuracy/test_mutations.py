@@ -79,7 +79,7 @@ class Case:
     counts: dict[str, int]
 
 
-PICTURES, CLIPS, LONG = {"pictures": 30}, {"clips": 10}, {"long_clips": 1}
+PICTURES, CLIPS, LONG = {"pictures": 30}, {"clips": 5}, {"long_clips": 1}
 CASES = [
     Case(wrong_scale, "detect mAP@0.5", "detect", PICTURES),
     Case(swapped_axis, "detect mAP@0.5", "detect", PICTURES),

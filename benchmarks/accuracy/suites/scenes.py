@@ -21,7 +21,7 @@ FIRST_LONG_SEED = 950_000_001
 """From here on clips are long."""
 CLIP_SIZES = ((320, 240), (320, 240), (640, 360), (240, 240), (240, 320), (360, 640))
 CLIP_RATES = (24, 12, 10, 8, 6, 4)
-"""Frames a second of the files: even, so that half seconds, at which events begin and end, have a frame of their own."""
+"""Frames a second of the files: even, so that events, which begin and end at half seconds, do so at a frame."""
 MOST_FRAMES = 600
 LONG_S = 600
 LEAST_LONG_EVENTS = 12

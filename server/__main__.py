@@ -13,14 +13,20 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.app import Server, create_server
+from server import keys_command
+from server.app import SCOPES, Server, create_server
+from server.auth import open_auth
 from server.engines.launcher import EngineProcess, launch
 from server.engines.profiles import served_names
 from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
+from server.keys import is_plain
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 from server.sizing import command as sizing_command
 
+HOW_TO_GIVE_KEYS = (
+    "give keys in QVL_API_KEY and QVL_ENGINE_API_KEY, or by --keys-file, or callers' keys by hash: --api-key sha256:..."
+)
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 RED_DISC = (
@@ -47,6 +53,24 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         sys.exit(USAGE_ERROR)
 
 
+def plain_keys(arguments: Sequence[str]) -> str:
+    """The first flag, as a whole or cut short, that is given a key in plain; "" if none is.
+
+    >>> plain_keys(["--port", "1", "--api-key=sk-1"]), plain_keys(["--engine-api", "x"])
+    ('--api-key', '--engine-api')
+    >>> plain_keys(["--api-key", "alice=sha256:00", "--access-log"])
+    ''
+    """
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, sign, inline = flag.partition("=")
+        entries = (inline if sign else value).split(",")
+        is_callers = len(name) > len("--a") and "--api-key".startswith(name)
+        is_engines = len(name) > len("--engine-") and "--engine-api-key".startswith(name)
+        if is_engines or (is_callers and any(map(is_plain, entries))):
+            return name
+    return ""
+
+
 def say(line: str) -> None:
     """Tell the person who started us."""
     sys.stderr.write(f"{line}\n")
@@ -58,6 +82,7 @@ async def serve(settings: Settings) -> int:
     try:
         for url in settings.engine_url:
             parse_url(url)
+        open_auth(settings, SCOPES)
     except ValueError as exc:
         say(str(exc))
         return USAGE_ERROR
@@ -118,7 +143,7 @@ def example(settings: Settings) -> str:
         "messages": [{"role": "user", "content": content}],
         "max_tokens": 64,
     }
-    key = ' -H "Authorization: Bearer $KEY"' if settings.api_key else ""
+    key = ' -H "Authorization: Bearer $KEY"' if settings.api_key or settings.keys_file else ""
     url = f"http://{_reachable(settings.host)}:{settings.port}/v1/chat/completions"
     return f"curl {url} -H 'Content-Type: application/json'{key} -d {shlex.quote(orjson.dumps(body).decode())}"
 
@@ -128,6 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["fit"]:
         return sizing_command.main(arguments[1:])
+    if arguments[:1] == ["keys"]:
+        return keys_command.run(arguments[1:], SCOPES, os.environ.get(f"{ENV_PREFIX}KEYS_FILE"))
+    shown = plain_keys(arguments)
+    if shown:
+        say(f"{shown}: whoever lists the processes of this machine would see it; {HOW_TO_GIVE_KEYS}")
+        return USAGE_ERROR
     settings = read_settings(arguments)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(KeyboardInterrupt):

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 
 from server import __version__, metrics
 from server.admission import Admission
-from server.auth import Auth
+from server.auth import open_auth
+from server.chat import SCOPES as CHAT_SCOPES
 from server.chat import Chat, openapi_paths
 from server.engines.pool import Pool
 from server.errors import (
@@ -40,17 +41,24 @@ from server.tasks import TASKS
 
 log = logging.getLogger(__name__)
 
+SCOPES = frozenset({*CHAT_SCOPES.values(), *(task.name for task in TASKS)})
+"""What a key can be for."""
+
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # `metrics` counts; once is enough
 
 
 def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Edge:
-    """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet."""
-    auth = Auth(key.get_secret_value() for key in settings.api_key)
+    """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet.
+
+    Raises ValueError for keys that cannot be read, or a door left open: see `open_auth`.
+    """
+    auth = open_auth(settings, SCOPES)
     media = MediaLoader(settings)
     idempotency = Idempotency()
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        auth.start()
         await media.start()
         await pool.start(engine_urls)
         try:
@@ -59,6 +67,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
             await idempotency.close()
             await pool.close()
             await media.close()
+            await auth.close()
 
     api = Api(
         title="Qwen2.5-VL server",

@@ -11,9 +11,11 @@ from typing import Any
 
 import orjson
 
+from server.auth import check_model
 from server.control_tokens import ANY_CONTROL, Breaker
 from server.engines.pool import Pool
 from server.errors import EngineFailed, GatewayError
+from server.keys import ANYONE, Caller
 from server.protocol import engine_error
 from server.settings import Settings
 from server.tasks.confidence import Token
@@ -38,15 +40,22 @@ class Piece:
 class Asker:
     """Asks the engines on behalf of one request."""
 
-    def __init__(self, pool: Pool, settings: Settings, request_id: bytes) -> None:
-        self._pool, self._settings, self._request_id = pool, settings, request_id
+    def __init__(self, pool: Pool, settings: Settings, request_id: bytes, caller: Caller = ANYONE) -> None:
+        self._pool, self._settings, self._request_id, self._caller = pool, settings, request_id, caller
 
     def model(self, name: str | None) -> str:
-        """The served model for a request's `model`. Raises ModelNotFound, EngineUnavailable."""
-        if name is not None:
-            return self._pool.resolve(name)
-        cards = self._pool.models()
-        return str(cards[0]["id"]) if cards else self._pool.resolve("")
+        """The served model for a request's `model`; without one the first that the caller may ask.
+
+        Raises ModelNotFound, EngineUnavailable, PermissionDenied.
+        """
+        if name is None:
+            cards = self._pool.models()
+            names = [str(card["id"]) for card in cards]
+            name = next((each for each in names if self._caller.models is None or each in self._caller.models), None)
+            name = name or (names[0] if names else "")
+        model = self._pool.resolve(name)
+        check_model(self._caller, name, model)
+        return model
 
     async def pieces(
         self, ask: Ask, request: TaskRequest, model: str, *, visual_tokens: int, temperature: float | None = None
@@ -83,6 +92,8 @@ class Asker:
             "stream_options": {"include_usage": True},
             **options,
         }
+        if self._caller.cache_salt:
+            body["cache_salt"] = self._caller.cache_salt
         if most is not None:
             body["max_tokens"] = most
         if request.seed is not None:

@@ -15,12 +15,13 @@ import orjson
 
 from server import metrics, rewrite
 from server.admission import Admission
-from server.auth import Auth
+from server.auth import Auth, check_model, check_task
 from server.body import ClientLeft, check_length
 from server.engines.pool import Pool
 from server.engines.wire import Answer
-from server.errors import GatewayError, InternalError, MethodNotAllowed, UnsupportedContentType
+from server.errors import GatewayError, InternalError, MethodNotAllowed, MissingField, UnsupportedContentType
 from server.http import Link
+from server.keys import Caller
 from server.media.view import Clip, View
 from server.middleware import LEFT, Exchange
 from server.protocol import engine_error, first_event_error
@@ -38,6 +39,11 @@ FORMS: dict[str, rewrite.Form] = {
     "/detokenize": rewrite.DETOKENIZE,
 }
 """Path -> how its body is read. The same path is asked of the engine."""
+
+SCOPES = {path: path.removeprefix("/v1/").partition("/")[0] for path in FORMS} | dict.fromkeys(
+    ("/tokenize", "/detokenize"), "tokenize"
+)
+"""Path -> the task that a key must be for."""
 
 JSON_HEAD = b"content-type: application/json\r\nx-request-id: %b\r\n%b"
 STREAM_HEAD = (
@@ -93,7 +99,10 @@ class Chat:
         settings = self._settings
         if exchange.method != "POST":
             raise MethodNotAllowed(f"{exchange.path} takes POST, not {exchange.method}", headers={"allow": "POST"})
-        exchange.caller = self._auth.caller(exchange.headers)
+        caller = self._auth.caller(exchange.headers)
+        exchange.caller = caller.name
+        if caller.tasks is not None:
+            check_task(caller, SCOPES[exchange.path])
         check_length(exchange.headers, settings.max_body_bytes)
         content_type = exchange.headers.get(b"content-type", b"application/json")
         if b"json" not in content_type.lower():
@@ -108,7 +117,7 @@ class Chat:
             assert task is not None
             link.watch(task.cancel)
             try:
-                await self._answer(raw, link, exchange)
+                await self._answer(raw, link, exchange, caller)
             except asyncio.CancelledError:
                 if link.left:
                     task.uncancel()
@@ -117,14 +126,14 @@ class Chat:
         finally:
             self._admission.leave()
 
-    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange) -> None:
+    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, caller: Caller) -> None:
         form = FORMS[exchange.path]
         prepared = rewrite.rewritten(raw, form, self._settings)
-        model = self._resolve_model(prepared)
+        model = self._resolve_model(prepared, caller)
         notes = _notes(exchange.path, prepared)
         if prepared.media:
             notes += b"x-model-input-size: %b\r\n" % await self._load_media(exchange.path, prepared.media)
-        payload = orjson.dumps(prepared.body) if prepared.changed else bytes(raw)
+        payload = self._payload(prepared, raw, caller.cache_salt if form.is_cached else "")
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
         if b"traceparent" in exchange.headers:
             headers += b"traceparent: %b\r\n" % exchange.headers[b"traceparent"]
@@ -141,11 +150,23 @@ class Chat:
         finally:
             answer.close()
 
-    def _resolve_model(self, prepared: Prepared) -> str | None:
+    @staticmethod
+    def _payload(prepared: Prepared, raw: bytearray, salt: str) -> bytes:
+        if not prepared.changed:
+            return _salted(raw, salt) if salt else bytes(raw)
+        if salt:
+            prepared.body["cache_salt"] = salt
+        return orjson.dumps(prepared.body)
+
+    def _resolve_model(self, prepared: Prepared, caller: Caller) -> str | None:
         name = prepared.body.get("model")
         if name is None:
+            if caller.models is not None:
+                raise MissingField("model is missing; the key is not for all models", param="model")
             return None
         model = self._pool.resolve(name)
+        if caller.models is not None:
+            check_model(caller, name, model)
         if model != name:
             prepared.body["model"] = model
             prepared.changed = True
@@ -171,6 +192,15 @@ class Chat:
             return await self._media.load_clip(part.source, param=part.param)
         assert not isinstance(part.source, list)
         return await self._media.load_image(part.source, param=part.param, max_pixels=part.max_pixels)
+
+
+def _salted(body: bytes | bytearray, salt: str) -> bytes:
+    """A JSON object with vLLM's `cache_salt` put first: writing it into the bytes spares a whole request its encoding.
+
+    >>> _salted(b' {"n":1}', "s")
+    b'{"cache_salt":"s","n":1}'
+    """
+    return b'{"cache_salt":"%b",%b' % (salt.encode(), bytes(body[body.index(b"{") + 1 :]))
 
 
 def _notes(path: str, prepared: Prepared) -> bytes:

@@ -93,6 +93,8 @@ class Form:
     media: Literal["chat", "responses"] | None = None
     strict: Callable[[dict[str, Any]], None] | None = None
     """A check over several fields."""
+    is_cached: bool = True
+    """Whether the engine takes a `cache_salt` with it."""
     tidy: Callable[[bytes, dict[str, Any]], bytes] | None = None
     """(whole answer, request) -> the answer as OpenAI's schema has it."""
 
@@ -367,5 +369,5 @@ COMPLETION = Form(
 RESPONSE = Form(
     checks.RESPONSE, ("model", "input"), ("input", "instructions", "tools"), media="responses", tidy=response
 )
-TOKENIZE = Form(checks.CHAT, (), ("messages", "tools"), media="chat", strict=_check_tokenize)
-DETOKENIZE = Form(checks.DETOKENIZE, ("tokens",), ())
+TOKENIZE = Form(checks.CHAT, (), ("messages", "tools"), media="chat", strict=_check_tokenize, is_cached=False)
+DETOKENIZE = Form(checks.DETOKENIZE, ("tokens",), (), is_cached=False)

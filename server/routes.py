@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from server import metrics
-from server.auth import Auth
+from server import keys, metrics
+from server.auth import Auth, check_model
 from server.engines.pool import Pool
 from server.errors import EngineUnavailable, ModelNotFound, quoted
 from server.middleware import Exchange
@@ -28,15 +28,16 @@ def pool_of(request: Request) -> Pool:
     return pool
 
 
-def caller_of(request: Request, exchange: Annotated[Exchange, Depends(exchange_of)]) -> str:
-    """The caller's name. Raises AuthenticationFailed."""
+def caller_of(request: Request, exchange: Annotated[Exchange, Depends(exchange_of)]) -> keys.Caller:
+    """Who asks. Raises AuthenticationFailed."""
     auth: Auth = request.app.state.auth
-    exchange.caller = auth.caller(exchange.headers)
-    return exchange.caller
+    caller = auth.caller(exchange.headers)
+    exchange.caller = caller.name
+    return caller
 
 
 Engines = Annotated[Pool, Depends(pool_of)]
-Caller = Annotated[str, Depends(caller_of)]
+Caller = Annotated[keys.Caller, Depends(caller_of)]
 
 open_routes = APIRouter(dependencies=[Depends(exchange_of)])
 """Paths that a load balancer or Prometheus asks for, without a key."""
@@ -73,19 +74,25 @@ async def prometheus() -> Response:
 
 
 @keyed_routes.get("/v1/models", tags=["models"])
-async def models(pool: Engines) -> dict[str, Any]:
-    """The models that can be asked, aliases included."""
-    return {"object": "list", "data": [_card(card) for card in pool.models()]}
+async def models(pool: Engines, caller: Caller) -> dict[str, Any]:
+    """The models that the key may ask, aliases included."""
+    return {"object": "list", "data": [_card(card) for card in pool.models() if _may_ask(caller, card)]}
 
 
 @keyed_routes.get("/v1/models/{model:path}", tags=["models"])
-async def model(model: str, pool: Engines) -> dict[str, Any]:
+async def model(model: str, pool: Engines, caller: Caller) -> dict[str, Any]:
     """One model."""
     cards = {card["id"]: card for card in pool.models()}
     if model not in cards:
         pool.resolve(model)  # raises the same error as a chat request
         raise ModelNotFound(f"the model {quoted(model)} is not served here", param="model")
+    if caller.models is not None:
+        check_model(caller, model, str(cards[model].get("root")))
     return _card(cards[model])
+
+
+def _may_ask(caller: keys.Caller, card: dict[str, Any]) -> bool:
+    return caller.models is None or not caller.models.isdisjoint((card["id"], card.get("root")))
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from server import rewrite
 from server.admission import Admission
 from server.asking import Asker
+from server.auth import check_task
 from server.body import ClientLeft
 from server.errors import (
     GatewayError,
@@ -110,7 +111,8 @@ def request_body(task: Task[Any]) -> dict[str, Any]:
 
 
 def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
-    async def endpoint(_: Caller, request: Request) -> Response:
+    async def endpoint(caller: Caller, request: Request) -> Response:
+        check_task(caller, task.name)
         app: FastAPI = request.app
         settings: Settings = app.state.settings
         admission: Admission = app.state.admission
@@ -120,7 +122,7 @@ def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
         asked = checked(task, fields, settings)
 
         def run() -> TaskRun:
-            asker = Asker(app.state.pool, settings, exchange.id)
+            asker = Asker(app.state.pool, settings, exchange.id, caller)
             return TaskRun(task, asked, asker=asker, media=app.state.media, settings=settings)
 
         async def answered() -> bytes:

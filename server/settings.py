@@ -23,6 +23,11 @@ def _split(value: object) -> object:
     return [item for item in value.split(",") if item] if isinstance(value, str) else value
 
 
+def _word_none(value: object) -> object:
+    """What flags and variables call none is None elsewhere (`env_parse_none_str`)."""
+    return "none" if value is None else value
+
+
 def _network(text: str) -> str:
     return str(ipaddress.ip_network(text))
 
@@ -59,8 +64,14 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: Port = 8000
     """Port to listen on."""
+    auth: Annotated[Literal["auto", "keys", "none"], BeforeValidator(_word_none)] = "auto"
+    """Whether callers need a key: keys, none, or auto: if there are any."""
+    auth_none_anywhere: bool = False
+    """Listen on an address that other machines reach though no key is asked for: something else keeps strangers out."""
+    keys_file: str | None = None
+    """File of hashed keys and what each may do, read again when it changes; `python -m server keys new` writes it."""
     api_key: Secrets = []
-    """Keys that callers may present as `Authorization: Bearer KEY`; repeat for several. None given: anyone may call."""
+    """Keys that may do everything, as `sha256:HASH` or `name=sha256:HASH`; in plain only as a variable."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is written to stderr: debug, info, warning or error."""
     playground: bool = True

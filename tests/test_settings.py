@@ -59,7 +59,12 @@ def test_a_setting_has_a_type_and_a_number_its_unit_or_plainly_none(name: str) -
 
 # -- flags and variables ---------------------------------------------------------------------------------------------
 
-OTHERS: dict[str, str] = {"log_level": "debug", "fetch_allow_network": "10.0.0.0/8,fd00::/8", "video_fps": "1.5"}
+OTHERS: dict[str, str] = {
+    "auth": "none",
+    "log_level": "debug",
+    "fetch_allow_network": "10.0.0.0/8,fd00::/8",
+    "video_fps": "1.5",
+}
 
 
 def another(name: str) -> str:

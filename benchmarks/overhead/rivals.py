@@ -46,7 +46,7 @@ class Start:
 def ours(place: Place) -> Start:
     command = [sys.executable, "-m", "server", "--engine-url", place.engine_url, "--port", str(place.port)]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return Start([*command, "--api-key", API_KEY], commit.stdout.strip())
+    return Start(command, commit.stdout.strip(), {"QVL_API_KEY": API_KEY})
 
 
 NGINX_CONFIGURATION = """

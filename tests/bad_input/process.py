@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead.mock import MODEL
+from server.keys import hashed
 
 ROOT = Path(__file__).parents[2]
 CHAT = "/v1/chat/completions"
@@ -148,7 +149,7 @@ def running(folder: Path, *flags: str, key: str = "") -> Iterator[Gateway]:
         port = _free_port()
         command = [sys.executable, "-m", "server", "--port", str(port), "--engine-url", url, *flags]
         if key:
-            command += ["--api-key", key]
+            command += ["--api-key", hashed(key)]
         gateway = Gateway(_started(children, command, folder / "gateway.log"), port, folder / "gateway.log", url, key)
         assert eventually(lambda: _is_ready(gateway), 20), gateway.log.read_text()
         gateway.remember()

@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 from demo import prompts
 from demo.lessons import Lesson, Question
 from demo.model import Batch, merge_order
-from demo.shape import CELL_PX, MEAN, PATCH_PX, STD
+from demo.shape import CELL_PX, MEAN, PATCH_PX, STD, TOKENS_PER_SECOND
+from demo.tokenizer import number_values
 
-TOKENS_PER_SECOND = 2
 CORNER_UNIT_PX = 100.0
-TIME_UNIT_S = 10.0
+TIME_STEPS = 160
+"""Half seconds that a time is told in."""
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Targets:
     corners: torch.Tensor
     """Corners of the shape's box from the picture's, in CORNER_UNIT_PX."""
     times: torch.Tensor
-    """In TIME_UNIT_S."""
+    """In half seconds, whole numbers below TIME_STEPS."""
 
 
 def patches(frames: Sequence[Image.Image]) -> torch.Tensor:
@@ -56,7 +57,7 @@ def targets(lessons: Sequence[Lesson]) -> Targets:
         colour=torch.tensor([cell.colour for cell in cells]).view(size),
         offsets=(corners - own) / CELL_PX,
         corners=corners / CORNER_UNIT_PX,
-        times=torch.tensor([cell.times_s for cell in cells]).view(*size, 3) / TIME_UNIT_S,
+        times=(torch.tensor([cell.times_s for cell in cells]).view(*size, 3) * 2).round().long(),
     )
 
 
@@ -66,9 +67,16 @@ class Speller:
 
     tokenizer: Tokenizer
 
+    def __post_init__(self) -> None:
+        self.numbers = number_values(self.tokenizer)
+
     def ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text).ids
         return ids
+
+    def number_ids(self) -> torch.Tensor:
+        """(1000,): the token of each number as a coordinate is written, without leading zeros."""
+        return torch.tensor([self.tokenizer.token_to_id(str(number)) for number in range(1000)])
 
     def opening(self) -> list[int]:
         return self.ids(f"<|im_start|>system\n{prompts.SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>")
@@ -102,26 +110,36 @@ def batch(lessons: Sequence[Lesson], speller: Speller) -> Batch:
     tokens = [torch.tensor(head).expand(len(lessons), -1)]
     spans = []
     answers = [torch.zeros(len(lessons), len(head), dtype=torch.bool)]
+    coordinates = [torch.full((len(lessons), len(head)), -1)]
     positions = [head_at]
     end = len(head)
     for column in zip(*(lesson.questions for lesson in lessons), strict=True):
-        ids, marks = spelled(column, speller)
+        ids, marks, places = spelled(column, speller)
         tokens.append(ids)
         answers.append(marks)
+        coordinates.append(places)
         positions.append((torch.arange(ids.shape[1]) + after + 1).expand(3, -1))
         spans.append((end, end + ids.shape[1]))
         end += ids.shape[1]
     at = torch.cat(positions, dim=1)[:, None].expand(3, len(lessons), -1)
-    return Batch(seen, grid, torch.cat(tokens, dim=1), at, spans, torch.cat(answers, dim=1), visual_at=len(opening))
+    return Batch(
+        seen, grid, torch.cat(tokens, dim=1), at, spans, torch.cat(answers, dim=1), torch.cat(coordinates, dim=1),
+        visual_at=len(opening),
+    )  # fmt: skip
 
 
-def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids of questions with answers, padded to the longest, and which of them belong to an answer."""
+def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids of questions with answers, padded to the longest; which belong to an answer; coordinates in it, else -1."""
+    two = speller.tokenizer.token_to_id("2")
     rows = [(speller.question(question), speller.answer(answer)) for question, answer in questions]
     longest = max(len(asked) + len(given) for asked, given in rows)
     ids, told = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.bool)
+    places = torch.full((len(rows), longest), -1)
     for i, (asked, given) in enumerate(rows):
         end = len(asked) + len(given)
         ids[i, :end] = torch.tensor(asked + given)
         told[i, len(asked) : end] = True
-    return ids, told
+        if '_2d":' in questions[i][1]:
+            # The 2 of bbox_2d and point_2d is a number too, but always the same one.
+            places[i, len(asked) : end] = torch.tensor([-1 if t == two else speller.numbers.get(t, -1) for t in given])
+    return ids, told, places

@@ -34,6 +34,8 @@ class Batch:
     prefix with the visual tokens, which all questions see."""
     answers: torch.Tensor
     """(B, L) bool: tokens of answers, which the loss is taken on."""
+    coordinates: torch.Tensor
+    """(B, L): the number that a coordinate's token stands for, -1 at all other tokens."""
     visual_at: int
     """Index of the first visual token, the same in all sequences."""
 
@@ -157,10 +159,24 @@ def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> t
     return norm(x, weights["model.norm.weight"])
 
 
-def answer_loss(weights: Weights, batch: Batch, hidden: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens, each from the token before it."""
+NEAR_PX = torch.arange(-4, 5)
+NEARNESS = torch.softmax(-0.5 * (NEAR_PX / 1.5) ** 2, dim=0)
+"""How much a coordinate a few pixels beside the right one counts as right."""
+
+
+def answer_loss(weights: Weights, batch: Batch, hidden: torch.Tensor, number_ids: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens, each from the token before it.
+
+    A coordinate's target is spread over the numbers around it (`number_ids`: token of each number from 0 on): taken
+    exactly, a pixel beside the mark would count as wrong as the other end of the picture.
+    """
     told = batch.answers[:, 1:]
     if not batch.spans:
         return hidden.sum() * 0
     logits = F.linear(hidden[:, :-1][told], weights["model.embed_tokens.weight"].to(hidden.dtype))
-    return F.cross_entropy(logits.float(), batch.tokens[:, 1:][told])
+    likely = torch.log_softmax(logits.float(), dim=-1)
+    number = batch.coordinates[:, 1:][told]
+    near = (number.clamp(min=0)[:, None] + NEAR_PX.to(number.device)).clamp(0, len(number_ids) - 1)
+    spread = (likely.gather(1, number_ids[near]) * NEARNESS.to(number.device)).sum(1)
+    exact = likely.gather(1, batch.tokens[:, 1:][told][:, None]).squeeze(1)
+    return -torch.where(number >= 0, spread, exact).mean()

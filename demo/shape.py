@@ -8,6 +8,8 @@ PATCH_PX = 14
 CELL_PX = 28
 """Side of one visual token: patches are merged two by two."""
 FRAMES_PER_GRID = 2
+TOKENS_PER_SECOND = 1
+"""Positions that a second of a clip takes; 2 in the published models, which see clips of hours."""
 
 # Small enough for a CPU to see quickly. A gateway in front of this model must show pictures and frames within these.
 IMAGE_PIXELS = (3136, 224 * 224)
@@ -31,10 +33,11 @@ class Shape:
     heads: int = 6
     kv_heads: int = 3
     intermediate: int = 512
-    rope_theta: float = 100.0
-    """Low, because positions here are rows and columns below 20 and seconds below 240: the published 1e6 would leave
-    the width axis, which gets the slowest frequencies, next to constant."""
-    mrope_section: tuple[int, int, int] = (6, 5, 5)
+    rope_theta: float = 30.0
+    """Low, because positions here are rows and columns below 20: the published 1e6 would leave the width axis, which
+    gets the slowest frequencies, next to constant."""
+    mrope_section: tuple[int, int, int] = (8, 4, 4)
+    """Most for time, which has up to 64 places; rows and columns have at most 20."""
     vision_hidden: int = 160
     vision_depth: int = 3
     vision_heads: int = 5
@@ -49,7 +52,7 @@ def parameters(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and size of every weight, under the names that published checkpoints use.
 
     >>> import math
-    >>> sum(math.prod(size) for _, size in parameters(Shape(1792))) < 8_000_000
+    >>> sum(math.prod(size) for _, size in parameters(Shape(2792))) < 8_000_000
     True
     """
     h, v = shape.hidden, shape.vision_hidden
@@ -123,7 +126,7 @@ def model_config(shape: Shape, token_ids: dict[str, int]) -> dict[str, Any]:
         "spatial_patch_size": PATCH_PX,
         "spatial_merge_size": 2,
         "temporal_patch_size": FRAMES_PER_GRID,
-        "tokens_per_second": 2,
+        "tokens_per_second": TOKENS_PER_SECOND,
         "window_size": 112,
         # Every layer sees the whole picture: it is small, and equal-sized pictures then train as plain batches.
         "fullatt_block_indexes": list(range(shape.vision_depth)),

@@ -11,10 +11,12 @@ when that is, read off the language layers. Their heads are not kept.
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
 import time
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -33,7 +35,9 @@ from demo.model import Batch, Weights, answer_loss, see, think
 from demo.shape import VIDEO_PIXELS, Shape
 
 DENSE_WEIGHT = 0.3
-HEADS = {"head.vision": 6 + 6 + 4, "head.text": 4 + 3}
+HEADS = {"head.vision": 6 + 6 + 4, "head.text": 4 + 3 * batches.TIME_STEPS}
+LONGEST_CLIP_S = 62
+"""What the gateway shows in one question: longer clips come in windows of 60 s."""
 PICTURES, CLIPS = 8, 2600
 """Pictures of a worker's batch; tokens of its clips, which sets how many there are."""
 
@@ -81,7 +85,10 @@ def dense_losses(
     there = targets.label > 0
     vision = F.cross_entropy(what[..., :6].flatten(0, 1), targets.label.flatten())
     where = F.linear(hidden.float(), weights["head.text"])
-    text = F.smooth_l1_loss(where[..., 4:], targets.times, beta=0.1) if clip else where.sum() * 0
+    text = where.sum() * 0
+    if clip:
+        steps = where[..., 4:].unflatten(-1, (3, -1)).flatten(0, -2)
+        text = text + F.cross_entropy(steps, targets.times.flatten()) * 0.5
     if there.any():
         vision = vision + F.cross_entropy(what[..., 6:12][there], targets.colour[there])
         vision = vision + F.smooth_l1_loss(what[..., 12:][there], targets.offsets[there], beta=0.3)
@@ -94,9 +101,9 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     random = Random(f"plan {step}")
     first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
     # Pictures without questions cost a quarter: the dense losses alone, which see and place shapes, come first.
-    mute = random.random() < (0.6 if progress < 0.5 else 0.25)
-    if random.random() < (0.15 if progress < 0.6 else 0.3):
-        longest = 8 if progress < 0.1 else 25 if progress < 0.6 else 120
+    mute = random.random() < (0.6 if progress < 0.15 else 0.2)
+    if random.random() < (0.15 if progress < 0.4 else 0.25):
+        longest = 8 if progress < 0.1 else 25 if progress < 0.4 else LONGEST_CLIP_S
         grids = round(5 * (longest / 5) ** random.random())
         canvas = random.choice([(320, 240), (320, 240), (640, 360), (240, 240), (240, 320), (360, 640)])
         wh = lessons.shown_size(canvas, VIDEO_PIXELS)
@@ -108,15 +115,51 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
         return clips
     sizes = sorted(pools)
     wh = random.choices(sizes, [len(pools[size]) for size in sizes])[0]
-    most = 3 if progress < 0.5 else 5 if progress < 0.7 else 6
+    most = 3 if progress < 0.2 else 5 if progress < 0.4 else 6
     choice = Random(f"canvas {first_seed}")
     # The same kinds of questions for the whole batch: their lengths then differ little.
-    kinds = {ask: often for ask, often in lessons.ASKERS.items() if progress > 0.65 or ask in lessons.FIRST}
+    kinds = {ask: often for ask, often in lessons.ASKERS.items() if progress > 0.35 or ask in lessons.FIRST}
     asked = [] if mute else random.choices(list(kinds), list(kinds.values()), k=3)
     return [
         lessons.picture_lesson(first_seed + 2 * i, choice.choice(pools[wh]), (0 if most > 5 else 1, most), asked)
         for i in range(PICTURES * (2 if mute else 1))
     ]
+
+
+def prepared(step: int, rank: int, world: int, progress: float) -> tuple[Batch, batches.Targets]:
+    """The step's lessons as tensors. Runs in a process of its own."""
+    taught = lesson_batch(step, rank, world, progress, canvases())
+    return batches.batch(taught, speller()), batches.targets(taught)
+
+
+canvases = functools.cache(lessons.canvases)
+
+
+@functools.cache
+def speller() -> batches.Speller:
+    torch.set_num_threads(1)
+    return batches.Speller(words.trained(words.corpus()))
+
+
+class Ahead:
+    """Draws the pictures of the steps to come in a process beside the training: a tenth of a step's time."""
+
+    STEPS = 3
+
+    def __init__(self, rank: int, world: int) -> None:
+        self._place = (rank, world)
+        self._maker = ProcessPoolExecutor(1, torch.multiprocessing.get_context("spawn"))
+        self._coming: dict[int, Future[tuple[Batch, batches.Targets]]] = {}
+
+    def batch(self, step: int, progress: float) -> tuple[Batch, batches.Targets]:
+        """The batch of one step; steps are asked for in order."""
+        for later in range(step, step + self.STEPS):
+            if later not in self._coming:
+                self._coming[later] = self._maker.submit(prepared, later, *self._place, progress)
+        return self._coming.pop(step).result()
+
+    def close(self) -> None:
+        self._maker.shutdown(cancel_futures=True)
 
 
 def rate(progress: float, cooldown: float) -> float:
@@ -133,12 +176,19 @@ def to(device: str, batch: Batch, targets: batches.Targets) -> None:
                 setattr(thing, name, value.to(device))
 
 
-def learn(student: Student, batch: Batch, targets: batches.Targets, share: float, world: int) -> dict[str, float]:
+def learn(
+    student: Student,
+    batch: Batch,
+    targets: batches.Targets,
+    number_ids: torch.Tensor,
+    share: float,
+    world: int = 1,
+) -> dict[str, float]:
     """One update; the losses before it."""
     weights = student.weights
     seen = see(weights, student.shape, batch)
     hidden = think(weights, student.shape, batch, seen)
-    told = answer_loss(weights, batch, hidden)
+    told = answer_loss(weights, batch, hidden, number_ids)
     at_picture = hidden[:, batch.visual_at : batch.visual_at + seen.shape[1]]
     vision, text = dense_losses(weights, targets, seen, at_picture, clip=batch.grid[0] > 1)
     (told + DENSE_WEIGHT * (vision + text)).backward()
@@ -196,8 +246,8 @@ def train(rank: int, options: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     student = new_student(options.seed, device, (options.matrix_rate, options.rate))
     take_up(student, options.state)
-    speller = batches.Speller(words.trained(words.corpus()))
-    pools = lessons.canvases()
+    number_ids = batches.Speller(words.trained(words.corpus())).number_ids().to(device)
+    ahead = Ahead(rank, world)
     kept = time.monotonic()
     recent: dict[str, list[float]] = {}
     while True:
@@ -210,10 +260,9 @@ def train(rank: int, options: argparse.Namespace) -> None:
         if progress >= 1:
             break
         began = time.monotonic()
-        taught = lesson_batch(student.step, rank, world, progress, pools)
-        batch, targets = batches.batch(taught, speller), batches.targets(taught)
+        batch, targets = ahead.batch(student.step, progress)
         to(device, batch, targets)
-        losses = learn(student, batch, targets, rate(progress, options.cooldown), world)
+        losses = learn(student, batch, targets, number_ids, rate(progress, options.cooldown), world)
         student.step += 1
         student.trained_s += min(time.monotonic() - began, 20)
         if rank == 0:
@@ -222,13 +271,14 @@ def train(rank: int, options: argparse.Namespace) -> None:
                 if name == "told" and not batch.spans:
                     continue
                 recent.setdefault(f"{kind} {name}", []).append(value)
-            recent.setdefault(f"{kind} seen", []).append(len(taught) * world)
+            recent.setdefault(f"{kind} seen", []).append(len(batch.tokens) * world)
             if student.step % 50 == 0:
                 tell(student, progress, recent, options.state)
                 recent = {}
             if time.monotonic() - kept > options.keep_s:
                 keep(student, options.state)
                 kept = time.monotonic()
+    ahead.close()
     if rank == 0:
         keep(student, options.state)
         (options.state / "stop").unlink(missing_ok=True)

@@ -11,10 +11,20 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from types import ModuleType
 from typing import NoReturn
 
 from pydantic import ValidationError
 from pydantic_settings import CliApp
+
+try:
+    import server.engines
+except ModuleNotFoundError:  # its clients need the gateway's packages; the table of flags needs none of them
+    import server
+
+    bare = ModuleType("server.engines")
+    bare.__path__ = [f"{path}/engines" for path in server.__path__]
+    sys.modules["server.engines"] = bare
 
 from server.engines.checkpoints import fitted, problem
 from server.engines.hardware import Gpu, detect_gpus

@@ -250,7 +250,7 @@ def say(line: str) -> None:
 def start(image: Image, variables: dict[str, str], command: list[str]) -> None:
     """Become the image's process: its user, a root that cannot be written to, an empty /tmp."""
     with Mounted(image.layers, None) as root:  # left by exec; the namespace takes the mounts along
-        for name in ("proc", "dev"):
+        for name in ("proc", "dev", "sys"):
             subprocess.run(["mount", "--rbind", f"/{name}", str(root / name)], check=True)
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(root / "tmp")], check=True)
         os.chroot(root)

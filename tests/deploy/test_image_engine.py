@@ -74,6 +74,21 @@ def test_a_mistake_ends_the_container_in_a_sentence(variables: dict[str, str], s
     assert "Traceback" not in ended.stderr
 
 
+def test_the_engines_own_packages_are_enough_to_choose_the_flags() -> None:
+    python = ROOT / ".venv-engine/bin/python"
+    if not python.exists():
+        pytest.skip("no .venv-engine: scripts/test makes it")
+    env = {
+        "PATH": "/usr/bin",
+        "PYTHONPATH": str(ROOT),
+        "QVL_MODEL": "/no/such/folder",
+        "QVL_ENGINE_PYTHON": str(python),
+    }
+    command = [str(python), str(ROOT / "deploy/image/engine.py")]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert "model /no/such/folder is not a folder here" in ended.stderr
+
+
 async def check(url: str, state: Path, stall_s: float = 60) -> tuple[int | None, str]:
     """One call of the health check: its exit status and what it says."""
     words = [sys.executable, "-S", str(HEARTBEAT), "--url", url, "--state", str(state), "--stall-s", str(stall_s)]
@@ -120,6 +135,7 @@ async def test_the_cpu_engines_image_sees_a_picture(build_image: Callable[..., B
 
     async def is_up() -> bool:
         assert process.returncode is None, "the engine ended"
+        await asyncio.sleep(0.1)
         async with httpx2.AsyncClient() as client:
             try:
                 return (await client.get(f"{url}/health")).status_code == 200

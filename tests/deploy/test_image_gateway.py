@@ -44,6 +44,7 @@ async def served(image: Built, engine_url: str, port: int) -> AsyncIterator[tupl
 
     async def is_ready() -> bool:
         assert process.returncode is None, "the gateway ended"
+        await asyncio.sleep(0.1)
         async with httpx2.AsyncClient() as client:
             try:
                 return (await client.get(f"{url}/readyz")).status_code == 200

@@ -187,8 +187,33 @@ PLACES: dict[str, Callable[[scenes.Thing], int]] = {
 }
 
 
+SIDES: dict[str, Callable[[scenes.Thing, scenes.Thing], bool]] = {
+    "left of": lambda a, b: a.bbox[2] <= b.bbox[0],
+    "right of": lambda a, b: a.bbox[0] >= b.bbox[2],
+    "above": lambda a, b: a.bbox[3] <= b.bbox[1],
+    "below": lambda a, b: a.bbox[1] >= b.bbox[3],
+}
+
+
+def related(random: Random, things: Sequence[scenes.Thing]) -> tuple[str, scenes.Thing] | None:
+    """A phrase such as "circle left of the square" that names one thing; None if there is none."""
+    labels = [thing.label for thing in things]
+    pairs = [
+        (f"{a.label} {side} the {b.label}", a)
+        for a in things
+        for b in things
+        for side, holds in SIDES.items()
+        if labels.count(a.label) == labels.count(b.label) == 1 and a is not b and holds(a, b)
+    ]
+    return random.choice(pairs) if pairs else None
+
+
 def ask_ground(random: Random, things: Sequence[scenes.Thing]) -> Question:
-    """The largest star, the leftmost shape, the red circle: one box, or none where nothing fits."""
+    """The largest star, the circle left of the square: one box, or none where nothing fits."""
+    relation = related(random, things) if random.random() < 0.35 else None
+    if relation is not None:
+        phrase, thing = relation
+        return prompts.ground(f"the {phrase}"), prompts.answer([{"bbox_2d": thing.bbox, "label": thing.label}])
     place, measure = random.choice(list(PLACES.items()))
     name, found = ("shape", list(things)) if random.random() < 0.3 else named(random, things)
     phrase = f"the {place} {name}"
@@ -217,44 +242,82 @@ FIRST = (ask_detect, ask_coloured, ask_count)
 """Those that training begins with."""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A stretch of a clip, as long as one question shows; its seconds count from its own start."""
+
+    clip: scenes.Clip
+    start_s: int
+    duration_s: int
+
+    @property
+    def events(self) -> list[tuple[float, float, scenes.Event]]:
+        """(start, end, event) of what is to be seen of each event."""
+        whole = [
+            (max(0.0, e.start_s - self.start_s), min(float(self.duration_s), e.end_s - self.start_s), e)
+            for e in self.clip.events
+        ]
+        return [(start_s, end_s, event) for start_s, end_s, event in whole if end_s - start_s >= 0.5]
+
+
+def cut_clip(random: Random, seed: int, duration_s: int, wh: Wh, max_events: int) -> Cut:
+    """A whole clip, or, four times in ten, a part of a longer one: events may be cut off, or there may be none."""
+    if random.random() < 0.6:
+        return Cut(scenes.clip(seed, duration_s, wh, max_events=max_events), 0, duration_s)
+    whole_s = round(duration_s * random.uniform(1.5, 10))
+    clip = scenes.clip(seed, whole_s, wh, max_events=max_events)
+    return Cut(clip, random.randint(0, whole_s - duration_s), duration_s)
+
+
 def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:
     """One clip of `grids` seconds sampled at 2 fps, all its events, and the moment of one of them."""
     random = Random(f"lesson {seed}")
     wh = shown_size(canvas, VIDEO_PIXELS)
-    clip = scenes.clip(seed, grids, (wh[0] * 2, wh[1] * 2), max_events=max_events)
-    empty = scenes.Clip(clip.wh, clip.fps, clip.duration_s, (), clip.background).frame(0).resize(wh)
+    cut = cut_clip(random, seed, grids, (wh[0] * 2, wh[1] * 2), max_events)
+    events = cut.events
+    empty = scenes.Clip(cut.clip.wh, cut.clip.fps, grids, (), cut.clip.background).frame(0).resize(wh)
     frames = []
     cells: list[Cell] = []
     for i in range(2 * grids):
-        now = [event for event in clip.events if event.start_s <= i / 2 < event.end_s]
-        frames.append(clip.frame(i / 2).resize(wh, Image.Resampling.BICUBIC) if now else empty)
+        seen = any(start_s <= i / 2 < end_s for start_s, end_s, _ in events)
+        frame = cut.clip.frame(cut.start_s + i / 2) if seen else None
+        frames.append(empty if frame is None else frame.resize(wh, Image.Resampling.BICUBIC))
         if i % 2:
-            cells += clip_cells(clip, wh, i // 2)
+            cells += clip_cells(cut, wh, i // 2)
     items = [
-        {"start_time": prompts.clock(e.start_s), "end_time": prompts.clock(e.end_s), "description": e.description}
-        for e in clip.events
+        {"start_time": prompts.clock(start_s), "end_time": prompts.clock(end_s), "description": event.description}
+        for start_s, end_s, event in events
     ]
-    one = random.choice(clip.events)
-    query = one.description[0].lower() + one.description[1:-1]
-    asked = [
-        (prompts.EVENTS, prompts.answer(items)),
-        (prompts.moment(query), prompts.moment_answer(one.start_s, one.end_s)),
-    ]
-    return Lesson(frames, asked, cells)
+    return Lesson(frames, [(prompts.EVENTS, prompts.answer(items)), ask_moment(random, events)], cells)
 
 
-def clip_cells(clip: scenes.Clip, wh: Wh, grid: int) -> list[Cell]:
+def ask_moment(random: Random, events: Sequence[tuple[float, float, scenes.Event]]) -> Question:
+    """When one of the events happens; one time in eight it is none of them."""
+    if events and random.random() > 0.125:
+        start_s, end_s, event = random.choice(events)
+        named, answer = event.description, prompts.moment_answer(start_s, end_s)
+    else:
+        there = {(event.label, event.colour) for _, _, event in events}
+        kinds = [(label, colour) for label in scenes.SHAPES for colour in scenes.COLOURS]
+        label, colour = random.choice([kind for kind in kinds if kind not in there])
+        article = "An" if colour[0] in "aeiou" else "A"
+        named, answer = f"{article} {colour} {label} {random.choice(scenes.MOTIONS)}.", prompts.NO_MOMENT
+    return prompts.moment(named[0].lower() + named[1:-1]), answer
+
+
+def clip_cells(cut: Cut, wh: Wh, grid: int) -> list[Cell]:
     """The cells of the two frames at `grid` and `grid` + 0.5 seconds."""
+    events = cut.events
     things: list[scenes.Thing] = []
     for time_s in (grid, grid + 0.5):
-        for event in clip.events:
-            if event.start_s <= time_s < event.end_s:
-                share = (time_s - event.start_s) / (event.end_s - event.start_s)
+        for start_s, end_s, event in events:
+            if start_s <= time_s < end_s:
+                share = (cut.start_s + time_s - event.start_s) / (event.end_s - event.start_s)
                 box = [round((a + (b - a) * share) / 2) for a, b in zip(*event.path, strict=True)]
                 things.append(scenes.Thing(event.label, event.colour, (box[0], box[1], box[2], box[3])))
     cells = picture_cells(wh, things[-1:])
-    begun = max((e.start_s for e in clip.events if e.start_s <= grid + 0.5), default=0.0)
-    ended = max((e.end_s for e in clip.events if e.end_s <= grid + 0.5), default=0.0)
+    begun = max((start_s for start_s, _, _ in events if start_s <= grid + 0.5), default=0.0)
+    ended = max((end_s for _, end_s, _ in events if end_s <= grid + 0.5), default=0.0)
     for cell in cells:
         cell.times_s = (float(grid), begun, ended)
     return cells

@@ -126,3 +126,6 @@ def moment_answer(start_s: float, end_s: float) -> str:
     'The event happens in 00:01.00 - 00:02.50.'
     """
     return f"The event happens in {clock(start_s)} - {clock(end_s)}."
+
+
+NO_MOMENT = "The event does not occur in the video."

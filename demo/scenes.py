@@ -17,7 +17,7 @@ from demo.files import save_mp4, save_pdf, save_png
 from demo.papers import Block, Button, Page, Screen, page, screen
 
 __all__ = [
-    "COLOURS", "SHAPES", "Block", "Button", "Clip", "Event", "Page", "Picture", "Screen", "Thing",
+    "COLOURS", "MOTIONS", "SHAPES", "Block", "Button", "Clip", "Event", "Page", "Picture", "Screen", "Thing",
     "clip", "page", "picture", "save_mp4", "save_pdf", "save_png", "screen",
 ]  # fmt: skip
 
@@ -33,6 +33,7 @@ COLOURS: dict[str, Colour] = {
     "purple": (135, 45, 165),
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross")
+MOTIONS = ("stays", "moves left", "moves right", "moves up", "moves down")
 GROUNDS = ("white", "light", "dark", "gradient", "stripes", "noise")
 
 
@@ -64,7 +65,7 @@ class Event:
     label: str
     colour: str
     motion: str
-    """stays, moves left, moves right, moves up or moves down."""
+    """One of MOTIONS."""
     path: tuple[Box, Box]
     """Box at the first and at the last moment."""
 
@@ -262,7 +263,7 @@ def event(random: Random, wh: tuple[int, int], start_s: float, end_s: float, lab
     width, height = wh
     side = round(min(wh) * random.uniform(0.4, 0.7))
     x, y = random.randint(0, width - side), random.randint(0, height - side)
-    motion = random.choice(("stays", "stays", "moves left", "moves right", "moves up", "moves down"))
+    motion = random.choice(("stays", *MOTIONS))
     far_x, far_y = width - side, height - side
     first, last = {
         "stays": ((x, y), (x, y)),

@@ -1,8 +1,9 @@
 """A small byte-level BPE with Qwen2.5's special tokens, and a chat template with Qwen2.5-VL's semantics.
 
-Any text round-trips, because every byte is a token. Numbers up to 999 and two-digit parts of a clock are one token each,
-unlike Qwen's single digits: a model this small then reads a coordinate off in one choice, and answers are half as long.
-The vocabulary is learnt from the project's own prompts and a page of plain text, so it is the same wherever it is built.
+Any text round-trips, because every byte is a token. Numbers up to 999 and two-digit parts of a clock are one token
+each, unlike Qwen's single digits: a model this small then reads a coordinate off in one choice, and answers are half as
+long. The vocabulary is learnt from the project's own prompts and a page of plain text, so it is the same wherever it is
+built.
 """
 
 import itertools

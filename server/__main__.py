@@ -18,6 +18,7 @@ from server.app import SCOPES, Server, create_server
 from server.auth import open_auth
 from server.engines.launcher import EngineProcess, launch
 from server.engines.profiles import served_names
+from server.engines.watchdog import restart_when_stuck
 from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
 from server.keys import is_plain
@@ -86,7 +87,7 @@ async def serve(settings: Settings) -> int:
     except ValueError as exc:
         say(str(exc))
         return USAGE_ERROR
-    if settings.engine_url:
+    if settings.engine_url or settings.engine_dns:
         return await _listen(settings, settings.engine_url, None)
     try:
         engine, settings = await asyncio.to_thread(launch, settings, say)
@@ -103,7 +104,12 @@ async def serve(settings: Settings) -> int:
 async def _listen(settings: Settings, engine_urls: Sequence[str], engine: EngineProcess | None) -> int:
     server = create_server(settings, engine_urls)
     welcome = asyncio.create_task(_welcome(settings, server, engine))
+    watchdog = None
+    if engine is not None:
+        watchdog = asyncio.create_task(restart_when_stuck(engine, server.pool, settings.engine_restart_s))
     await server.serve()
+    if watchdog is not None:
+        watchdog.cancel()
     welcome.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         return await welcome

@@ -97,6 +97,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
+    metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)
     chat = Chat(settings, pool, media, auth, admission)
     return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
 

@@ -14,6 +14,7 @@ import orjson
 from server.auth import check_model
 from server.control_tokens import ANY_CONTROL, Breaker
 from server.engines.pool import Pool
+from server.engines.work import Work
 from server.errors import EngineFailed, GatewayError
 from server.keys import ANYONE, Caller
 from server.protocol import engine_error
@@ -58,17 +59,17 @@ class Asker:
         return model
 
     async def pieces(
-        self, ask: Ask, request: TaskRequest, model: str, *, visual_tokens: int, temperature: float | None = None
+        self, ask: Ask, request: TaskRequest, model: str, *, work: Work, temperature: float | None = None
     ) -> AsyncGenerator[Piece, None]:
         """The answer, piece by piece. Closing the iterator aborts the generation.
 
         Raises what the engines raise: EngineUnavailable, EngineFailed, EngineTimeout, Overloaded, InvalidValue.
         """
-        body = self._body(ask, request, model, visual_tokens)
+        body = self._body(ask, request, model, work.visual_tokens)
         if temperature is not None:
             body["temperature"] = temperature
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % self._request_id
-        answer = await self._pool.ask("POST", "/v1/chat/completions", orjson.dumps(body), headers, model)
+        answer = await self._pool.ask("POST", "/v1/chat/completions", orjson.dumps(body), headers, model, work)
         try:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body())

@@ -19,6 +19,7 @@ from server.auth import Auth, check_model, check_task
 from server.body import ClientLeft, check_length
 from server.engines.pool import Pool
 from server.engines.wire import Answer
+from server.engines.work import PLAIN, Work
 from server.errors import GatewayError, InternalError, MethodNotAllowed, MissingField, UnsupportedContentType
 from server.http import Link
 from server.keys import Caller
@@ -131,13 +132,15 @@ class Chat:
         prepared = rewrite.rewritten(raw, form, self._settings)
         model = self._resolve_model(prepared, caller)
         notes = _notes(exchange.path, prepared)
+        work = PLAIN
         if prepared.media:
-            notes += b"x-model-input-size: %b\r\n" % await self._load_media(exchange.path, prepared.media)
+            sizes, work = await self._load_media(exchange.path, prepared.media)
+            notes += b"x-model-input-size: %b\r\n" % sizes
         payload = self._payload(prepared, raw, caller.cache_salt if form.is_cached else "")
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
         if b"traceparent" in exchange.headers:
             headers += b"traceparent: %b\r\n" % exchange.headers[b"traceparent"]
-        answer = await self._pool.ask("POST", exchange.path, payload, headers, model)
+        answer = await self._pool.ask("POST", exchange.path, payload, headers, model, work)
         try:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body(), *form.text_fields[:1])
@@ -172,7 +175,7 @@ class Chat:
             prepared.changed = True
         return model
 
-    async def _load_media(self, path: str, parts: list[MediaPart]) -> bytes:
+    async def _load_media(self, path: str, parts: list[MediaPart]) -> tuple[bytes, Work]:
         """Load and put every part; the sizes that the model is shown, for the caller to scale coordinates by."""
         started_s = time.perf_counter()
         try:
@@ -185,7 +188,7 @@ class Chat:
             part.put(view.url)
             metrics.VISUAL_TOKENS.add((path,), view.visual_tokens)
         metrics.MEDIA_S.observe(path, time.perf_counter() - started_s)
-        return ",".join(f"{view.shown_wh[0]}x{view.shown_wh[1]}" for view in shown).encode()
+        return ",".join(f"{view.shown_wh[0]}x{view.shown_wh[1]}" for view in shown).encode(), Work.of(shown)
 
     async def _load(self, part: MediaPart) -> View | Clip:
         if part.kind == "video":

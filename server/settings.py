@@ -32,8 +32,16 @@ def _network(text: str) -> str:
     return str(ipaddress.ip_network(text))
 
 
+def _dns_name(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("a name needs a port; write name:port")
+    return text
+
+
 Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[list[Annotated[str, AfterValidator(_network)]], NoDecode, BeforeValidator(_split)]
+DnsNames = Annotated[list[Annotated[str, AfterValidator(_dns_name)]], NoDecode, BeforeValidator(_split)]
 Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Ports = Annotated[list[Port], NoDecode, BeforeValidator(_split)]
@@ -82,6 +90,10 @@ class Settings(BaseSettings):
     # -- the engine -------------------------------------------------------------------------------------------------
     engine_url: Strings = []
     """Engines that run already, `http://host:port` or `unix:/path`; repeat for several. None given: we start one."""
+    engine_dns: DnsNames = []
+    """Names whose addresses are engines, `name:port` (a headless service); repeat for several. They come and go."""
+    engine_dns_s: Positive = 5
+    """Seconds between two lookups of the names of `engine_dns`."""
     engine_api_key: SecretStr | None = None
     """Key that the engines of `engine_url` ask for."""
     engine_python: str = ".venv-engine/bin/python"
@@ -97,13 +109,19 @@ class Settings(BaseSettings):
     engine_connect_timeout_s: Positive = 5
     """Longest wait for a connection to an engine, in seconds."""
     engine_connections: AtLeastOne = 512
-    """Most connections to one engine."""
+    """Most requests at once on one engine; each has a connection."""
     engine_start_timeout_s: Positive = 1800
     """Longest wait for an engine that we start to be ready, in seconds; large weights load slowly."""
     engine_poll_s: Positive = 1
     """Seconds between two looks at an engine's step counter."""
-    engine_stall_s: Positive = 20
-    """An engine that has work and made no step for so many seconds counts as stuck."""
+    engine_probe_timeout_s: Positive = 2.5
+    """Longest wait for an engine to say how it is, in seconds; one that is late twice in a row counts as stuck."""
+    engine_stall_s: Positive = 6
+    """An engine that has work and made no step for so many seconds counts as stuck; on a CPU, 30 where not set."""
+    engine_restart_s: Positive = 60
+    """An engine of our own that was stuck for so many seconds is started anew."""
+    engine_slow_start_s: Positive = 30
+    """For so many seconds an engine that has come, or come back, gets less than its share of the work."""
 
     # -- what a request may hold ------------------------------------------------------------------------------------
     max_body_bytes: AtLeastOne = 64 * 1024 * 1024

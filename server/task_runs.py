@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from server import metrics
 from server.asking import Asker
+from server.engines.work import Work
 from server.errors import GatewayError
 from server.media import MediaLoader
 from server.settings import Settings
@@ -138,7 +139,7 @@ class TaskRun:
         reader = task.reader(request, _without_pixels(shown))
         finish_reason = "stop"
         pieces = self._asker.pieces(
-            task.ask(request, shown), request, self._model, visual_tokens=visual_tokens(shown), temperature=temperature
+            task.ask(request, shown), request, self._model, work=Work.of(shown), temperature=temperature
         )
         async with contextlib.aclosing(pieces):
             async for piece in pieces:

@@ -63,6 +63,7 @@ OTHERS: dict[str, str] = {
     "auth": "none",
     "log_level": "debug",
     "fetch_allow_network": "10.0.0.0/8,fd00::/8",
+    "engine_dns": "engines:8100,others:8100",
     "video_fps": "1.5",
 }
 

@@ -20,8 +20,10 @@ class Engine(Protocol):
     """What its /v1/models lists, as it stands; empty until it has been reached once."""
     names: frozenset[str]
     """The models' names."""
-    in_flight: int
-    """Requests of ours that it has not finished."""
+    others: int
+    """Requests that it works on and that are not ours, as of the last look."""
+    on_change: Callable[[], None] | None
+    """Called when it becomes ready, or no longer is."""
 
     @property
     def ready(self) -> bool:
@@ -31,6 +33,10 @@ class Engine(Protocol):
     def reason(self) -> str:
         """Why it is not ready, in words; "" when it is."""
 
+    @property
+    def stuck_s(self) -> float | None:
+        """For how long it has lived without moving: no steps, or no word at all. None when it moves, or is gone."""
+
     async def ask(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """Send one request. Raises EngineUnavailable, EngineFailed, EngineTimeout or Overloaded."""
 
@@ -39,6 +45,9 @@ class Engine(Protocol):
 
     async def look(self) -> None:
         """See now whether it is ready, without waiting for the next regular look."""
+
+    def give_up(self) -> None:
+        """Break off, with EngineFailed, what another engine can do instead."""
 
     async def close(self) -> None:
         """Stop watching; cut every connection."""

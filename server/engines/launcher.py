@@ -37,6 +37,8 @@ State = Literal["starting", "ready", "failed", "stopped"]
 LOG_TAIL_LINES = 400
 POLL_S = 0.2
 PROGRESS_S = 10.0
+CPU_STALL_S = 30.0
+"""`engine_stall_s` on a CPU, where one step of a large prompt can take long."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,8 @@ def launch(settings: Settings, on_progress: Callable[[str], None] = log.info) ->
     if trouble := problem(settings, model):
         raise EngineUnavailable(trouble)
     settings = fitted(settings, model)
+    if not gpus and "engine_stall_s" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"engine_stall_s": CPU_STALL_S})
     chosen = profile(model, gpus, settings)
     on_progress(f"engine: {model} ({reason})")
     for why_this in chosen.reasons:

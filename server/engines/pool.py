@@ -1,99 +1,198 @@
 """Which engine takes a request, and what happens when it does not.
 
-A request goes to the ready engine with the least in flight. Until an answer's first byte another engine may be tried;
-after it nothing is repeated, because the caller may have seen it.
+A request with pictures goes where they are cached (`affinity`), any other to the engine with the least to do, weighed
+by visual tokens. Until an answer's first byte another engine may be tried; after it nothing is repeated, because the
+caller may have seen it (`server.resume` goes on instead). A caller's mistake is not repeated, and a request that two
+engines broke off at is not given to a third: it may be what breaks them.
 """
 
 import asyncio
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from server.engines import Engine, open_engine
+from server import metrics
+from server.engines import affinity, open_engine
+from server.engines.catalogue import Catalogue
+from server.engines.discovery import Discovery, Resolve, addresses
+from server.engines.member import Member
 from server.engines.wire import Answer
-from server.errors import EngineFailed, EngineUnavailable, ModelNotFound, ServerError, quoted
+from server.engines.work import PLAIN, Work
+from server.errors import EngineFailed, EngineUnavailable, GatewayError, Overloaded, ServerError
+from server.protocol import engine_error, first_event_error
 from server.settings import Settings
+
+MOST_DEATHS = 2
 
 
 class Pool:
     """All engines, and the names that callers may use for their models."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, resolve: Resolve = addresses) -> None:
         self._settings = settings
-        self.engines: list[Engine] = []
+        self.engines: list[Member] = []
+        self._catalogue = Catalogue(settings.model_alias, self.engines)
+        self._fixed: frozenset[str] = frozenset()
+        self._choices = 0
+        self._random = random.Random()  # noqa: S311  # spreads load
+        self._discovery = Discovery(settings, self._meet, resolve) if settings.engine_dns else None
 
-    async def start(self, urls: Iterable[str]) -> None:
+    async def start(self, urls: Sequence[str]) -> None:
         """Open the engines at `urls`; those that are not up yet are watched until they are."""
-        self.engines = [open_engine(url, self._settings) for url in urls]
-        await asyncio.gather(*(engine.start() for engine in self.engines))
+        self._fixed = frozenset(urls)
+        await self._open(dict.fromkeys(urls), warm=True)
+        if self._discovery is not None:
+            await self._discovery.start()
 
     async def look(self) -> None:
         """See now which engines are ready."""
-        await asyncio.gather(*(engine.look() for engine in self.engines))
+        await asyncio.gather(*(member.engine.look() for member in self.engines))
 
     async def close(self) -> None:
         """Close every engine."""
-        await asyncio.gather(*(engine.close() for engine in self.engines))
+        if self._discovery is not None:
+            await self._discovery.close()
+        await asyncio.gather(*(member.engine.close() for member in self.engines))
 
     @property
     def ready(self) -> bool:
         """Whether any engine takes requests."""
-        return any(engine.ready for engine in self.engines)
+        return any(member.ready for member in self.engines)
 
-    async def ask(self, method: str, path: str, body: bytes, headers: bytes, model: str | None = None) -> Answer:
-        """Send a request to an engine that serves `model`, to another one if the first gives no answer at all.
+    def drain(self, url: str, drained: bool = True) -> bool:
+        """Send nothing new to the engine at `url`, or, with False, send it requests again; whether there is one."""
+        found = [member for member in self.engines if member.url == url]
+        for member in found:
+            member.drained = drained
+        self._share_out()
+        return bool(found)
 
-        Raises EngineUnavailable when none is ready, EngineFailed, EngineTimeout or Overloaded of the last one tried.
+    # -- asking -------------------------------------------------------------------------------------------------------
+    async def ask(
+        self, method: str, path: str, body: bytes, headers: bytes, model: str | None = None, work: Work = PLAIN
+    ) -> Answer:
+        """Send a request to an engine that serves `model`, to another one if the first gives no answer.
+
+        Raises EngineUnavailable when none is ready, Overloaded when all have as much as they may, and EngineFailed,
+        EngineTimeout or Overloaded of the last one tried. An answer that says so itself (429, 5xx) is given back when
+        no engine is left.
         """
-        tried: list[Engine] = []
+        tried: list[Member] = []
+        deaths = 0
         failure: ServerError | None = None
-        while (engine := self._choose(model, tried)) is not None:
+        refused: Answer | None = None
+        while deaths < MOST_DEATHS and (member := self._choose(model, work, tried)) is not None:
+            if tried:
+                metrics.RETRIES.add((failure.code if failure else "",))
+            tried.append(member)
+            if refused is not None:
+                refused.close()
+                refused = None
             try:
-                return await engine.ask(method, path, body, headers)
+                answer = await member.ask(method, path, body, headers, work)
             except (EngineUnavailable, EngineFailed) as exc:
-                tried.append(engine)
                 failure = exc
-        raise failure or self._none_ready()
+                deaths += isinstance(exc, EngineFailed)
+                continue
+            failure = answer.refused = refusal(answer)
+            if failure is None:
+                return answer
+            refused = answer
+            deaths += isinstance(failure, EngineFailed)
+        if refused is not None:
+            return refused
+        raise failure or self._none_ready(model)
 
-    def _choose(self, model: str | None, tried: list[Engine]) -> Engine | None:
-        best: Engine | None = None
-        for engine in self.engines:
-            if (
-                engine.ready
-                and (best is None or engine.in_flight < best.in_flight)
-                and engine not in tried
-                and (model is None or model in engine.names)
-            ):
-                best = engine
-        return best
+    def _choose(self, model: str | None, work: Work, tried: Sequence[Member]) -> Member | None:
+        """None when no engine is left; Overloaded when those that are have as much as they may."""
+        now_s = asyncio.get_running_loop().time()
+        ready = [
+            member
+            for member in self.engines
+            if member.ready and member not in tried and (model is None or model in member.engine.names)
+        ]
+        sound = [member for member in ready if member.breaker.allows(now_s)]
+        most = self._settings.engine_connections
+        free = [member for member in sound or ready if member.in_flight < most]
+        if not free:
+            if ready and not tried:
+                raise Overloaded(
+                    f"every engine has {most} requests; the limit is {most} for each (engine_connections)",
+                    headers={"retry-after": "1"},
+                )
+            return None
+        chosen = free[0] if len(free) == 1 else self._best(free, work, now_s)
+        self._choices += 1
+        chosen.turn = self._choices
+        chosen.held.show(work.media)
+        return chosen
 
-    def _none_ready(self) -> EngineUnavailable:
-        reasons = "; ".join(sorted({engine.reason for engine in self.engines if engine.reason}))
+    def _best(self, members: list[Member], work: Work, now_s: float) -> Member:
+        if work.media and (found := affinity.choose(members, work, now_s)):
+            return found
+        if len(members) > 2 and any(member.engine.others for member in members):
+            # Other gateways ask them too, and all would run to the one that was idlest at the last look.
+            members = self._random.sample(members, 2)
+        return min(members, key=lambda member: (member.burden(work.weight, now_s), member.turn))
+
+    def _none_ready(self, model: str | None) -> EngineUnavailable:
+        members = [member for member in self.engines if model is None or model in member.engine.names]
+        reasons = "; ".join(sorted({member.reason for member in members or self.engines if member.reason}))
         return EngineUnavailable(f"no engine is ready: {reasons or 'none is set up'}", headers={"retry-after": "5"})
+
+    # -- coming and going ---------------------------------------------------------------------------------------------
+    async def _open(self, urls: Iterable[str], *, warm: bool) -> None:
+        engines = [open_engine(url, self._settings) for url in urls]
+        await asyncio.gather(*(engine.start() for engine in engines))
+        for engine in engines:
+            member = Member(engine, self._settings.engine_slow_start_s, warm=warm)
+            engine.on_change = partial(self._changed, member)
+            self.engines.append(member)
+        self._share_out()
+
+    def _changed(self, member: Member) -> None:
+        member.changed()
+        if not member.engine.ready:
+            metrics.EJECTIONS.add((member.state,))
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """What waits for an engine that is stuck is given up there, if there is another one to ask."""
+        for stuck in self.engines:
+            if stuck.engine.stuck_s is not None and any(
+                other.ready and other.engine.names & stuck.engine.names for other in self.engines
+            ):
+                stuck.engine.give_up()
+
+    async def _meet(self, urls: frozenset[str]) -> None:
+        """The engines that the DNS names now: new ones join, others leave when their last request is done."""
+        for member in self.engines:
+            member.gone = member.url not in urls and member.url not in self._fixed
+        await self._open(urls - {member.url for member in self.engines}, warm=not self.engines)
+        over = [member for member in self.engines if member.gone and not member.in_flight]
+        for member in over:
+            self.engines.remove(member)
+        await asyncio.gather(*(member.engine.close() for member in over))
 
     # -- models -------------------------------------------------------------------------------------------------------
     def models(self) -> list[dict[str, Any]]:
         """The cards of all served models, then one for each alias, without repeats."""
-        cards = {card["id"]: card for engine in self.engines for card in engine.models}
-        for alias, model in self._aliases(list(cards)).items():
-            cards.setdefault(alias, {**cards[model], "id": alias, "root": model})
-        return list(cards.values())
+        return self._catalogue.cards()
 
     def resolve(self, name: str) -> str:
         """The served model that `name` stands for. Raises ModelNotFound, or EngineUnavailable before any is known."""
-        for engine in self.engines:
-            if name in engine.names:
-                return name
-        served = [card["id"] for engine in self.engines for card in engine.models]
-        if not served:
-            raise self._none_ready()
-        aliases = self._aliases(served)
-        if name in aliases:
-            return aliases[name]
-        known = ", ".join(dict.fromkeys([*served, *aliases]))
-        raise ModelNotFound(f"the model {quoted(name)} is not served here; there is: {known}", param="model")
+        model = self._catalogue.resolve(name)
+        if model is None:
+            raise self._none_ready(None)
+        return model
 
-    def _aliases(self, served: list[str]) -> dict[str, str]:
-        """Alias -> served model; an alias without a model stands for the first one."""
-        pairs = (entry.partition("=") for entry in self._settings.model_alias)
-        found = {alias: model or (served[0] if served else "") for alias, _, model in pairs}
-        return {alias: model for alias, model in found.items() if model in served}
+
+def refusal(answer: Answer) -> ServerError | None:
+    """The engine's failure that an answer tells of; None where it is an answer, or the caller's mistake."""
+    failure: GatewayError | None = None
+    if answer.status >= 429:
+        failure = engine_error(answer.status, answer.body())
+    elif answer.is_stream:
+        failure = first_event_error(answer.body())
+    return failure if isinstance(failure, ServerError) else None

@@ -1,28 +1,27 @@
 """A vLLM engine over HTTP or a Unix socket, and whether it is alive.
 
-Alive is more than `/health`: vLLM answers it with 200 while its core is stuck (vllm #39863, #46811). So the step
-counter `vllm:iteration_tokens_total_count` is read, and an engine that has work and makes no step is not ready.
+Alive is more than `/health`: see `health`. An engine that lives but does not move is *stuck*: what waits for it is
+asked of another one, and it comes back when it makes a step again.
 """
 
 import asyncio
 import contextlib
 import logging
-import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
+from server.engines.health import Heartbeat
 from server.engines.wire import Answer, Wire
-from server.errors import EngineUnavailable, GatewayError
+from server.errors import EngineFailed, EngineUnavailable, GatewayError
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-GAUGE = re.compile(
-    rb"^vllm:(num_requests_running|num_requests_waiting|iteration_tokens_total_count)\{[^}]*\} (\S+)", re.M
-)
-PROBE_TIMEOUT_S = 5
 PROBES_TO_EJECT = 2  # one slow probe is a long prefill or a busy machine; two in a row are not
+QUESTION_EVERY_S = 3.0
+"""A stuck engine is asked for one token so often: with nothing to do it makes no steps to show that it moves again."""
 
 
 class VllmEngine:
@@ -32,20 +31,27 @@ class VllmEngine:
         self.url = url
         self.models: list[dict[str, Any]] = []
         self.names: frozenset[str] = frozenset()
-        self.in_flight = 0
-        key = settings.engine_api_key
+        self.others = 0
+        self.on_change: Callable[[], None] | None = None
+        key = settings.engine_api_key.get_secret_value() if settings.engine_api_key else None
         self._wire = Wire(
             url,
-            api_key=key.get_secret_value() if key else None,
+            api_key=key,
             limit=settings.engine_connections,
             timeout_s=settings.engine_timeout_s,
             connect_timeout_s=settings.engine_connect_timeout_s,
         )
+        self._probe_s = settings.engine_probe_timeout_s
+        self._probes = Wire(url, api_key=key, limit=4, timeout_s=self._probe_s, connect_timeout_s=self._probe_s)
+        """Connections of their own: an engine whose others are all taken is not dead."""
         self._poll_s = settings.engine_poll_s
-        self._stall_s = settings.engine_stall_s
         self._failures = 0
         self._reason = "not reached yet"
+        self._stuck_since_s: float | None = None
+        self._next_question_s = 0.0
         self._heartbeat = Heartbeat(settings.engine_stall_s)
+        self._loop = asyncio.get_running_loop()
+        self._look_now = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -57,6 +63,11 @@ class VllmEngine:
     def reason(self) -> str:
         """See `Engine.reason`."""
         return self._reason
+
+    @property
+    def stuck_s(self) -> float | None:
+        """See `Engine.stuck_s`."""
+        return None if self._stuck_since_s is None else self._loop.time() - self._stuck_since_s
 
     async def start(self) -> None:
         """Look once, then watch in the background."""
@@ -70,48 +81,69 @@ class VllmEngine:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
         self._wire.close()
+        self._probes.close()
 
     async def ask(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """See `Engine.ask`."""
-        self.in_flight += 1
         try:
-            answer = await self._wire.request(method, path, body, headers)
-        except BaseException as exc:
-            self.in_flight -= 1
-            if isinstance(exc, EngineUnavailable):  # nobody listens: no need to wait for the next probe
-                self._failures = PROBES_TO_EJECT
-                self._say(exc.message)
+            return await self._wire.request(method, path, body, headers)
+        except EngineUnavailable as exc:  # nobody listens: no need to wait for the next probe
+            self._failures = PROBES_TO_EJECT
+            self._say(exc.message)
             raise
-        answer.on_close = self._finished
-        return answer
+        except EngineFailed:
+            self._look_now.set()
+            raise
 
-    def _finished(self) -> None:
-        self.in_flight -= 1
+    def give_up(self) -> None:
+        """See `Engine.give_up`."""
+        self._wire.give_up(f"the engine is stuck: {self._reason}")
 
     async def _watch_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._poll_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._look_now.wait()
+            self._look_now.clear()
             await self.look()
 
+    # -- health -------------------------------------------------------------------------------------------------------
     async def look(self) -> None:
         """See `Engine.look`."""
+        busy, began_s = self._wire.busy, self._loop.time()
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
+            async with asyncio.timeout(self._probe_s):
                 await self._probe("/health")
                 metrics = await self._probe("/metrics")
                 if not self.models or self._failures:  # it may have come back as another one
                     self.models = orjson.loads(await self._probe("/v1/models"))["data"]
                     self.names = frozenset(card["id"] for card in self.models)
+        except EngineUnavailable as exc:
+            self._failures = PROBES_TO_EJECT
+            self._say(exc.message)
         except (GatewayError, TimeoutError, orjson.JSONDecodeError, KeyError) as exc:
-            self._failures += 1
-            if self._failures >= PROBES_TO_EJECT or not self.models:
-                self._say(getattr(exc, "message", f"it did not answer a probe within {PROBE_TIMEOUT_S} s"))
+            self._fail_probe(exc, began_s)
+        else:
+            self._failures = 0
+            reason = self._heartbeat.read(metrics, self._loop.time(), self._wire.silence_s())
+            self.others = max(0, self._heartbeat.reported - max(busy, self._wire.busy))
+            if reason and await self._answers_a_question():
+                self._heartbeat.revive(self._loop.time())
+                reason = ""
+            self._say(reason, stuck=self._heartbeat.stuck)
+
+    def _fail_probe(self, exc: Exception, began_s: float) -> None:
+        """No answer in time, or one that cannot be read."""
+        if self._wire.heard_s > began_s:  # busy, but its answers come
             return
-        self._failures = 0
-        self._say(self._heartbeat.read(metrics, asyncio.get_running_loop().time()))
+        self._failures += 1
+        if self._failures >= PROBES_TO_EJECT or not self.models:
+            late = isinstance(exc, TimeoutError)
+            reason = getattr(exc, "message", f"it did not answer a probe within {self._probe_s:g} s")
+            self._say(reason, stuck=late and bool(self.models))
 
     async def _probe(self, path: str) -> bytes:
-        answer = await self._wire.request("GET", path, b"", b"")
+        answer = await self._probes.request("GET", path, b"", b"")
         try:
             if answer.status != 200:
                 raise EngineUnavailable(f"its {path} answered {answer.status}")
@@ -119,35 +151,30 @@ class VllmEngine:
         finally:
             answer.close()
 
-    def _say(self, reason: str) -> None:
-        if reason != self._reason:
+    async def _answers_a_question(self) -> bool:
+        """Whether an engine that is stuck makes a step when it is asked for one."""
+        if self._reason == "" or self._loop.time() < self._next_question_s:
+            return False  # it was only now found stuck, or asked a moment ago
+        self._next_question_s = self._loop.time() + QUESTION_EVERY_S
+        body = orjson.dumps({"model": next(iter(self.names), ""), "prompt": "1", "max_tokens": 1})
+        with contextlib.suppress(GatewayError, TimeoutError):
+            async with asyncio.timeout(self._probe_s):
+                answer = await self._probes.request(
+                    "POST", "/v1/completions", body, b"content-type: application/json\r\n"
+                )
+            answer.close()
+            return answer.status == 200
+        return False
+
+    def _say(self, reason: str, *, stuck: bool = False) -> None:
+        if not stuck:
+            self._stuck_since_s = None
+        elif self._stuck_since_s is None:
+            self._stuck_since_s = self._loop.time()
+        if reason == self._reason or (reason and self._reason and stuck):  # the seconds in it grow
             self._reason = reason
-            log.log(logging.WARNING if reason else logging.INFO, "engine %s: %s", self.url, reason or "ready")
-
-
-class Heartbeat:
-    """Whether an engine that has work makes steps, from what its /metrics says.
-
-    >>> heart = Heartbeat(stall_s=20)
-    >>> busy = b'vllm:num_requests_running{engine="0"} 3.0\\nvllm:iteration_tokens_total_count{engine="0"} 7.0\\n'
-    >>> heart.read(busy, now_s=0), heart.read(busy, now_s=30)
-    ('', 'it has 3 requests and made no step for 30 s')
-    """
-
-    def __init__(self, stall_s: float) -> None:
-        self._stall_s = stall_s
-        self._steps = -1.0
-        self._moved_s = 0.0
-
-    def read(self, metrics: bytes, now_s: float) -> str:
-        """What is wrong, or ""."""
-        values: dict[bytes, float] = {}
-        for name, value in GAUGE.findall(metrics):  # one line for each engine core
-            values[name] = values.get(name, 0) + float(value)
-        work = values.get(b"num_requests_running", 0) + values.get(b"num_requests_waiting", 0)
-        steps = values.get(b"iteration_tokens_total_count", 0)
-        if steps != self._steps or not work:
-            self._steps = steps
-            self._moved_s = now_s
-        idle_s = now_s - self._moved_s
-        return f"it has {work:.0f} requests and made no step for {idle_s:.0f} s" if idle_s > self._stall_s else ""
+            return
+        self._reason = reason
+        log.log(logging.WARNING if reason else logging.INFO, "engine %s: %s", self.url, reason or "ready")
+        if self.on_change is not None:
+            self.on_change()

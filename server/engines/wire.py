@@ -16,6 +16,8 @@ import httptools
 from server.errors import EngineFailed, EngineTimeout, EngineUnavailable, GatewayError, Overloaded, RequestTimeout
 
 JOIN_BYTES = 65536  # above it, copying the body behind the head costs more than a second write
+STALE_S = 0.25
+"""A kept connection that ends sooner after a request was sent had been closed before; later, the engine died at it."""
 
 
 class Sink(Protocol):
@@ -47,8 +49,10 @@ class Answer:
         "failure",
         "headers",
         "is_stream",
+        "may_move",
         "on_close",
         "pieces",
+        "refused",
         "status",
     )
 
@@ -61,9 +65,18 @@ class Answer:
         self.pieces: list[bytes] = []
         self.complete = False
         self.failure: GatewayError | None = None
+        self.refused: GatewayError | None = None
+        """What went wrong on the engine, as the answer itself says."""
         self.on_close: Callable[[], None] | None = None
         self.is_stream = False
         """Whether the body is a stream of server-sent events."""
+        self.may_move = False
+        """Whether another engine can go on with the stream, so that nobody need wait for this one."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing of it was handed on yet."""
+        return self._waiter is not None
 
     def body(self) -> bytes:
         """What has arrived of the body."""
@@ -148,7 +161,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self.touched_s = self.pool.loop.time()
+        self.touched_s = self.pool.heard_s = self.pool.loop.time()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -268,6 +281,8 @@ class Wire:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._sweeper = self.loop.call_later(1, self._sweep)
         self._closed = False
+        self.heard_s = 0.0
+        """When the engine last sent anything, by the loop's clock."""
 
     async def request(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """Send a request; the answer's head is here when this returns, with its first event or its whole body.
@@ -286,7 +301,11 @@ class Wire:
         try:
             return await self._exchange(await self._connection(), head, body)
         except StaleConnection:
-            return await self._exchange(await self._connect(), head, body)
+            try:
+                connection = await self._connect()
+            except EngineUnavailable as exc:
+                raise EngineFailed("the engine went away when it had the request") from exc
+            return await self._exchange(connection, head, body)
 
     async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Answer:
         waiter = self.loop.create_future()
@@ -299,7 +318,8 @@ class Wire:
             raise
         if answer.failure is not None:
             answer.close()
-            if connection.used and answer.status == 0 and isinstance(answer.failure, EngineFailed):
+            soon = self.loop.time() - connection.touched_s < STALE_S
+            if soon and connection.used and answer.status == 0 and isinstance(answer.failure, EngineFailed):
                 raise StaleConnection from None
             raise answer.failure
         return answer
@@ -346,6 +366,24 @@ class Wire:
             self._opening -= 1
         self._all.add(connection)
         return connection
+
+    @property
+    def busy(self) -> int:
+        """Requests under way."""
+        return sum(connection.answer is not None for connection in self._all)
+
+    def silence_s(self) -> float:
+        """How long a request has waited for its next byte, at most; those whose clients read slowly left out."""
+        touched = (each.touched_s for each in self._all if not each.message_complete and not each.paused)
+        return max(0.0, self.loop.time() - min(touched, default=self.loop.time()))
+
+    def give_up(self, why: str) -> None:
+        """Break off what another engine can do instead: what waits for its first byte, and streams that may move."""
+        for connection in list(self._all):
+            answer = connection.answer
+            if answer is not None and (answer.waiting or answer.may_move):
+                connection.used = False  # it is not stale: the same engine must not be asked again
+                connection._broken(EngineFailed(why))
 
     def release(self, connection: Connection) -> None:
         """Take a connection back."""

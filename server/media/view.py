@@ -29,6 +29,11 @@ class View:
     """Seconds from the start of the caller's clip."""
 
     @property
+    def name(self) -> str:
+        """Tells what the model is shown from everything else: the same picture at another size is another one."""
+        return f"{self.digest}@{self.shown_wh[0]}x{self.shown_wh[1]}"
+
+    @property
     def visual_tokens(self) -> int:
         """Tokens that this picture costs in the prompt: one for each 28x28 cell.
 
@@ -58,6 +63,12 @@ class Clip:
     """The window of the caller's clip that these frames cover."""
     duration_s: float
     """Of the caller's whole clip."""
+
+    @property
+    def name(self) -> str:
+        """Tells what the model is shown from everything else, other windows of the same clip included."""
+        size = f"{self.shown_wh[0]}x{self.shown_wh[1]}"
+        return f"{self.digest}@{size}@{self.start_s:.3f}-{self.end_s:.3f}@{self.fps:g}"
 
     @property
     def visual_tokens(self) -> int:

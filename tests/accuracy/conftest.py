@@ -25,15 +25,17 @@ PIXELS = {
     "video_max_pixels": VIDEO_PIXELS[1],
 }
 """What `scripts/serve` takes from the demo checkpoint's processor."""
+SCENES = Sizes(pictures=20, clips=4, long_clips=1, pages=2, screens=3)
+"""Those that a perfect model is measured on, and each mistake."""
 Measured = Callable[..., Awaitable[Outcome]]
-"""measured(kinds, pictures=, clips=, ...) -> what the harness made of the gateway's answers."""
+"""measured(*kinds) -> what the harness makes of the gateway's answers about SCENES; all kinds if none is named."""
 
 
 @asynccontextmanager
-async def gateway_before(engine: Mock, **settings: Any) -> AsyncIterator[str]:
+async def gateway(engine_url: str, **settings: Any) -> AsyncIterator[str]:
     """The base URL of a gateway, stopped to its last process at the end."""
     options = {"media_workers": 1, "access_log": False, "log_level": "warning", **settings}
-    server = create_server(Settings(port=0, **options), [await engine.listen()])
+    server = create_server(Settings(port=0, **options), [engine_url])
     task = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started or task.done())
@@ -41,6 +43,15 @@ async def gateway_before(engine: Mock, **settings: Any) -> AsyncIterator[str]:
     finally:
         server.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def gateway_before(engine: Mock, **settings: Any) -> AsyncIterator[str]:
+    """The base URL of a gateway before a mock, both stopped at the end."""
+    try:
+        async with gateway(await engine.listen(), **settings) as url:
+            yield url
+    finally:
         await engine.close()
 
 
@@ -55,10 +66,8 @@ async def perfect_gateway() -> AsyncIterator[str]:
 def measured(tmp_path: Path) -> Measured:
     """Starts engine and gateway, runs the harness against them, and stops them."""
 
-    async def measured(*kinds: str, **counts: int) -> Outcome:
-        none = {"pictures": 0, "clips": 0, "long_clips": 0, "pages": 0, "screens": 0}
-        wanted = Wanted(sizes=Sizes(**{**none, **counts}), kinds=kinds)
+    async def measured(*kinds: str) -> Outcome:
         async with perfect_gateway() as url:
-            return await measure(Options(url=url, out=tmp_path / "run", wanted=wanted, quiet=True))
+            return await measure(Options(url, tmp_path / "run", wanted=Wanted(SCENES, kinds=kinds), quiet=True))
 
     return measured

@@ -2,12 +2,12 @@
 
 Here, and only here, tests patch our own functions: the mistake is what is tested with, not what is tested. Each patch
 breaks one function of the gateway, at the place where such a mistake would be made, in a gateway that is otherwise
-whole and whose engine never errs, so nothing else can make the figure fall.
+whole and whose engine never errs, so nothing else can make the figure fall. Without a mistake, test_perfect.py measures
+the same scenes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
@@ -76,17 +76,18 @@ class Case:
     mistake: Any
     figure: str
     kind: str
-    counts: dict[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.mistake.__name__}, {self.figure}"
 
 
-PICTURES, CLIPS, LONG = {"pictures": 30}, {"clips": 5}, {"long_clips": 1}
 CASES = [
-    Case(wrong_scale, "detect mAP@0.5", "detect", PICTURES),
-    Case(swapped_axis, "detect mAP@0.5", "detect", PICTURES),
-    Case(missed_exif_turn, "detect mAP@0.5", "detect", PICTURES),
-    Case(wrong_fps, "events mean tIoU", "events", CLIPS),
-    Case(wrong_fps, "long events mean tIoU", "long-events", LONG),
-    Case(window_offset_off_by_one, "long events mean tIoU", "long-events", LONG),
+    Case(wrong_scale, "detect mAP@0.5", "detect"),
+    Case(swapped_axis, "detect mAP@0.5", "detect"),
+    Case(missed_exif_turn, "detect mAP@0.5", "detect"),
+    Case(wrong_fps, "events mean tIoU", "events"),
+    Case(wrong_fps, "long events mean tIoU", "long-events"),
+    Case(window_offset_off_by_one, "long events mean tIoU", "long-events"),
 ]
 
 
@@ -95,22 +96,15 @@ def value(outcome: Outcome, figure: str) -> float:
     return outcome.figures[figure].value
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{case.mistake.__name__}, {case.figure}" for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=str)
 async def test_a_mistake_cuts_the_figure_by_more_than_half(case: Case, measured: Measured, monkeypatch: Patch) -> None:
     case.mistake(monkeypatch)
-    assert value(await measured(case.kind, **case.counts), case.figure) < 0.5
+    assert value(await measured(case.kind), case.figure) < 0.5
 
 
-@pytest.mark.parametrize(("figure", "kind", "counts"), {(c.figure, c.kind, tuple(c.counts.items())) for c in CASES})
-async def test_without_a_mistake_the_figure_is_whole(
-    figure: str, kind: str, counts: tuple[tuple[str, int], ...], measured: Measured
-) -> None:
-    assert value(await measured(kind, **dict(counts)), figure) > 0.97
-
-
-async def test_decoding_in_this_process_alone_changes_nothing(measured: Measured, monkeypatch: Patch, tmp_path: Path):
+async def test_decoding_in_this_process_alone_changes_nothing(measured: Measured, monkeypatch: Patch) -> None:
     """So that `missed_exif_turn` owes its fall to the turn."""
     orientation = image._orientation
     missed_exif_turn(monkeypatch)
     monkeypatch.setattr(image, "_orientation", orientation)
-    assert value(await measured("detect", pictures=12), "detect mAP@0.5") > 0.97
+    assert value(await measured("detect"), "detect mAP@0.5") > 0.97

@@ -5,5 +5,5 @@ from tests.accuracy.conftest import Measured
 
 
 async def test_a_perfect_model_gets_perfect_figures(measured: Measured):
-    outcome = await measured(pictures=10, clips=4, long_clips=1, pages=2, screens=3)
+    outcome = await measured()
     assert broken(outcome.figures, PERFECT) == []

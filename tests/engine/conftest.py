@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,25 +31,34 @@ def engine_settings() -> Settings:
     return Settings(model=model, engine_python=str(ENGINE_PYTHON), **default)
 
 
-@pytest.fixture(scope="session")
-def engine_process(engine_settings: Settings) -> Iterator[EngineProcess]:
-    """The engine's process, ready; its supervisor runs in a thread with a loop of its own."""
+@contextmanager
+def running_engine(settings: Settings, log_file: Path) -> Iterator[tuple[EngineProcess, Settings]]:
+    """An engine's process, ready, and the settings of a gateway before it; its supervisor runs in a thread with a loop
+    of its own.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="engine supervisor")
     thread.start()
-    LOG.parent.mkdir(exist_ok=True)
-    process, _ = launch(engine_settings)
-    with LOG.open("w") as log:
+    log_file.parent.mkdir(exist_ok=True)
+    process, fitted = launch(settings)
+    with log_file.open("w") as log:
         process.on_log = lambda line: print(line, file=log, flush=True)
         try:
             asyncio.run_coroutine_threadsafe(process.start(), loop).result()
             asyncio.run_coroutine_threadsafe(process.wait_ready(), loop).result(START_TIMEOUT_S)
-            yield process
+            yield process, fitted
         finally:
             asyncio.run_coroutine_threadsafe(process.stop(), loop).result(60)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+@pytest.fixture(scope="session")
+def engine_process(engine_settings: Settings) -> Iterator[EngineProcess]:
+    """The engine's process, ready."""
+    with running_engine(engine_settings, LOG) as (process, _):
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from server.media import MediaLoader
 from server.middleware import Edge
 from server.playground import playground_routes
 from server.routes import keyed_routes, open_routes
+from server.routes_sizing import sizing_routes
 from server.routes_tasks import task_routes
 from server.settings import Settings
 from server.tasks import TASKS
@@ -83,6 +84,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     api.state.settings = settings
     api.include_router(open_routes)
     api.include_router(keyed_routes)
+    api.include_router(sizing_routes(TASKS))
     api.include_router(task_routes(TASKS))
     if settings.playground:
         api.include_router(playground_routes())

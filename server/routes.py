@@ -13,6 +13,7 @@ from server.auth import Auth, check_model
 from server.engines.pool import Pool
 from server.errors import EngineUnavailable, ModelNotFound, quoted
 from server.middleware import Exchange
+from server.sizing.cards import card_of
 
 
 def exchange_of(request: Request) -> Exchange:
@@ -88,7 +89,8 @@ async def model(model: str, pool: Engines, caller: Caller) -> dict[str, Any]:
         raise ModelNotFound(f"the model {quoted(model)} is not served here", param="model")
     if caller.models is not None:
         check_model(caller, model, str(cards[model].get("root")))
-    return _card(cards[model])
+    known = card_of(model, cards[model].get("root"))
+    return _card(cards[model]) | ({"card": known.public()} if known else {})
 
 
 def _may_ask(caller: keys.Caller, card: dict[str, Any]) -> bool:

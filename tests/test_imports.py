@@ -17,6 +17,7 @@ import server
 
 ROOT = Path(server.__file__).parent
 WEB = {"server.app", "server.routes", "server.routes_tasks", "server.chat", "server.middleware", "server.auth"} | {
+    "server.routes_sizing",
     "server.http",
     "server.playground",
 }
@@ -38,7 +39,10 @@ MAY_READ_ENVIRONMENT = {
     "server.engines.guard",  # a program of its own, which hands what it was started with to vLLM
 }
 LEAVES = {"server.errors", "server.settings"}
-ENGINE_PARTS = {"server.media", "server.tasks", "server.app", "server.routes", "server.routes_tasks", "server.chat"}
+ENGINE_PARTS = {"server.media", "server.tasks", "server.app", "server.routes", "server.routes_tasks", "server.chat"} | {
+    "server.routes_sizing",
+    "server.estimates",
+}
 MEDIA_PARTS = {"server.engines", "server.tasks", "server.app", "server.routes", "server.routes_tasks", "server.chat"}
 FORBIDDEN: dict[str, set[str]] = {
     "server.tasks": {"server.engines", "server.app", "server.routes", "server.routes_tasks", "server.chat"},

@@ -101,6 +101,17 @@ def find_card(name: str) -> Card:
     )
 
 
+def card_of(*names: str | None) -> Card | None:
+    """The card of a served model, by its name, its alias's model, or the folder it came from; None if it has none.
+
+    >>> card_of("qwen2.5-vl", "/models/Qwen2.5-VL-7B-Instruct/").id
+    'Qwen/Qwen2.5-VL-7B-Instruct'
+    >>> card_of("my-finetune", None)
+    """
+    last = {(name or "").rstrip("/").rpartition("/")[2].lower() for name in names}
+    return next((card for card in cards().values() if card.id.rpartition("/")[2].lower() in last), None)
+
+
 def short_name(card: Card) -> str:
     """As people say it.
 

@@ -160,6 +160,10 @@ def _moment(name: str, scores: Scored) -> Figures:
     return found
 
 
+def _no_moment(name: str, scores: Scored) -> Figures:
+    return {"a moment that does not occur: nothing told": _rate(_each(scores, "right"), "queries")}
+
+
 def _page(name: str, scores: Scored) -> Figures:
     total = {key: sum(_each(scores, key)) for key in ("truth", "given", "hits")}
     return {
@@ -203,6 +207,7 @@ SUMMARIES: dict[str, Callable[[str, Scored], Figures]] = {
     "events": _events,
     "long-events": _events,
     "moment": _moment,
+    "no-moment": _no_moment,
     "page": _page,
     "extract": _extract,
     "act": _act,

@@ -180,7 +180,7 @@ def one_moment(seed: int, frames: Frames, match: re.Match[str]) -> str:
     for seen in events_seen(scenes.clip_of(seed), frames):
         if seen.event.description.lower() == f"{match[1]}.":
             return prompts.moment_answer(*span(seen))
-    return "There is no such event in the video."
+    return prompts.NO_MOMENT
 
 
 # -- pages and screens -------------------------------------------------------------------------------------------------

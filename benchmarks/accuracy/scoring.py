@@ -151,6 +151,11 @@ def moment(record: Record) -> Scores:
     return {"tiou": max((tiou(span, first) for span in record.truth["spans"]), default=0.0), "given": len(given)}
 
 
+def no_moment(record: Record) -> Scores:
+    """Nothing must be told. An unreadable answer is not one that says so."""
+    return {"right": record.answer is not None and not given_spans(record)}
+
+
 # -- pages and screens -------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +235,7 @@ SCORERS: dict[str, Callable[[Record], Scores]] = {
     "events": events,
     "long-events": events,
     "moment": moment,
+    "no-moment": no_moment,
     "page": page,
     "extract": extract,
     "act": act,

@@ -1,7 +1,7 @@
 """What is asked about a picture of shapes, and the right answer, each kind once a picture.
 
 The names and phrases are drawn as training draws them (`demo/lessons.py`), so that a figure tells of unseen pictures
-and not of unseen words; `relate` is the exception.
+and not of unseen words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,6 @@ from demo.scenes import COLOURS, SHAPES, Thing
 
 CHAT = "/v1/chat/completions"
 DETECT = "/v1/detect"
-RELATIONS = {"left of": (0, 2, -1), "right of": (0, 2, 1), "above": (1, 3, -1), "below": (1, 3, 1)}
-"""Words -> low and high coordinate of a box, and on which side: -1, before; 1, behind."""
 
 
 @dataclass(frozen=True)
@@ -101,26 +99,11 @@ def relations(things: Sequence[Thing]) -> list[tuple[str, Thing]]:
     ['the circle left of the star', 'the star right of the circle']
     """
     labels = [thing.label for thing in things]
-    found = []
-    for words, relation in RELATIONS.items():
-        for thing in things:
-            for other in things:
-                if thing.label == other.label or labels.count(other.label) > 1:
-                    continue
-                alike = [each for each in things if each.label == thing.label and beside(each, other, relation)]
-                if alike == [thing] and wholly(thing, other, relation):
-                    found.append((f"the {thing.label} {words} the {other.label}", thing))
-    return found
-
-
-def beside(thing: Thing, other: Thing, relation: tuple[int, int, int]) -> bool:
-    """Whether its middle lies on that side of the other's."""
-    low, high, side = relation
-    middle, of_other = thing.bbox[low] + thing.bbox[high], other.bbox[low] + other.bbox[high]
-    return (middle - of_other) * side > 0
-
-
-def wholly(thing: Thing, other: Thing, relation: tuple[int, int, int]) -> bool:
-    """Whether all of it lies on that side of all of the other."""
-    low, high, side = relation
-    return thing.bbox[low] >= other.bbox[high] if side > 0 else thing.bbox[high] <= other.bbox[low]
+    alone = [thing for thing in things if labels.count(thing.label) == 1]
+    return [
+        (f"the {thing.label} {side} the {other.label}", thing)
+        for thing in alone
+        for other in alone
+        for side, holds in lessons.SIDES.items()
+        if thing is not other and holds(thing, other)
+    ]

@@ -7,7 +7,7 @@ which does nothing at temperature 0; `benchmarks.accuracy.perfect` knows by it w
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -113,7 +113,7 @@ def clip_of(seed: int) -> scenes.Clip:
         return long_clip(seed, wh)
     clip = scenes.clip(seed, wh=wh)
     rates = [rate for rate in CLIP_RATES if rate * clip.duration_s <= MOST_FRAMES]
-    return scenes.Clip(wh, random.choice(rates or CLIP_RATES[-1:]), clip.duration_s, clip.events, clip.background)
+    return replace(clip, fps=random.choice(rates or CLIP_RATES[-1:]))
 
 
 def long_clip(seed: int, wh: tuple[int, int]) -> scenes.Clip:
@@ -132,7 +132,7 @@ def clip_file(seed: int) -> str:
 
 
 def clip_items(seed: int) -> Iterator[Item]:
-    """All events of a clip, and when one of them is; of a long clip all events."""
+    """All events of a clip, when one of them is, and one that is not there; of a long clip all events."""
     clip = clip_of(seed)
     is_long = seed >= FIRST_LONG_SEED
     about: Fields = {
@@ -148,14 +148,33 @@ def clip_items(seed: int) -> Iterator[Item]:
         return fields if query is None else fields | {"query": query}
 
     told = [{"span": (event.start_s, event.end_s), "description": event.description} for event in clip.events]
-    kind = "long-events" if is_long else "events"
-    yield Item(f"{kind}-{seed}", kind, "/v1/localize-events", body, {"events": told}, about)
+    kind, path = "long-events" if is_long else "events", "/v1/localize-events"
+    yield Item(f"{kind}-{seed}", kind, path, body, {"events": told}, about)
     if is_long:
         return
-    one = Random(f"moment {seed}").choice(clip.events)
-    query = one.description[0].lower() + one.description[1:-1]
+    random = Random(f"moment {seed}")
+    one = random.choice(clip.events)
+    query = asked(one.description)
     truth = {"spans": [(one.start_s, one.end_s)]}
-    yield Item(f"moment-{seed}", "moment", "/v1/localize-events", lambda: body(query), truth, {**about, "query": query})
+    yield Item(f"moment-{seed}", "moment", path, lambda: body(query), truth, {**about, "query": query})
+    none = asked(no_event(random, clip).description)
+    yield Item(f"no-moment-{seed}", "no-moment", path, lambda: body(none), {}, {**about, "query": none})
+
+
+def asked(description: str) -> str:
+    """
+    >>> asked("A red star moves up.")
+    'a red star moves up'
+    """
+    return description[0].lower() + description[1:-1]
+
+
+def no_event(random: Random, clip: scenes.Clip) -> scenes.Event:
+    """An event that is not in the clip: of a shape and colour that never show."""
+    shown = {(event.label, event.colour) for event in clip.events}
+    others = [(label, colour) for label in scenes.SHAPES for colour in scenes.COLOURS if (label, colour) not in shown]
+    label, colour = random.choice(others)
+    return replace(clip.events[0], label=label, colour=colour, motion=random.choice(scenes.MOTIONS))
 
 
 # -- pages and screens -------------------------------------------------------------------------------------------------

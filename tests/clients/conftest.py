@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from qwenvl import Client
 
+from qwenvl import Client
 from tests.bad_input.process import running
 from tests.tasks.common import picture
 

@@ -10,11 +10,11 @@ import httpx2
 import numpy as np
 import orjson
 import pytest
-import qwenvl
 from PIL import Image
 from pydantic import BaseModel
-from qwenvl import AsyncClient, Client, errors
 
+import qwenvl
+from qwenvl import AsyncClient, Client, errors
 from server.errors import GatewayError, LimitExceeded
 from server.tasks import TASKS
 from tests.clients.conftest import Served

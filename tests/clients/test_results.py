@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import qwenvl
 from PIL import Image, ImageFont
+
+import qwenvl
 from qwenvl import Client, Detection
 from qwenvl.drawing import fonts
 from qwenvl.drawing.marks import colour_of
-
 from tests.clients.conftest import Served
 from tests.media.conftest import make
 from tests.tasks.common import pdf, picture

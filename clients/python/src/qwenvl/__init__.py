@@ -24,6 +24,7 @@ from qwenvl.errors import (
     TimedOutError,
     TooLargeError,
     UnavailableError,
+    UnexpectedAnswerError,
     UnsupportedTypeError,
 )
 from qwenvl.inputs import ClipInput, MediaInput
@@ -92,6 +93,7 @@ __all__ = [
     "TimedOutError",
     "TooLargeError",
     "UnavailableError",
+    "UnexpectedAnswerError",
     "UnsupportedTypeError",
     "UnwrittenLabelsWarning",
     "ask",

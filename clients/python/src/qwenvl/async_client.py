@@ -13,7 +13,7 @@ from qwenvl import calls
 from qwenvl.calls import Call, I, P, R, signature
 from qwenvl.cards import ModelCard, TaskCard
 from qwenvl.errors import QwenVLError, status_error
-from qwenvl.requests import body, close, failed, wait_s
+from qwenvl.requests import answer, body, close, failed, wait_s
 from qwenvl.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, Settings
 from qwenvl.streams import AsyncStream
 
@@ -95,7 +95,7 @@ class AsyncClient:
         """The result of a call."""
         headers = {"idempotency-key": call.options.get("idempotency_key") or uuid.uuid4().hex}
         response = await self._tried(lambda: self._sent(call, headers, stream=False))
-        return call.read(response.json(), response.headers.get("x-request-id"))
+        return answer(call, response)
 
     async def stream(self, call: Call[R, I]) -> AsyncStream[R, I]:
         """A call's items as they come. Tried again only until the first of them."""

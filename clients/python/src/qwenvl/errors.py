@@ -47,6 +47,10 @@ class StreamBrokenError(QwenVLError):
     """A stream ended before its result."""
 
 
+class UnexpectedAnswerError(QwenVLError):
+    """The answer is none that a server of ours gives."""
+
+
 class StatusError(QwenVLError):
     """The server's answer is an error."""
 

@@ -11,8 +11,15 @@ from typing import IO, Any
 
 import httpx2
 
-from qwenvl.calls import Call, Progress
-from qwenvl.errors import UNREADABLE_CODES, ConnectionFailedError, QwenVLError, StatusError, TimedOutError
+from qwenvl.calls import Call, I, Progress, R
+from qwenvl.errors import (
+    UNREADABLE_CODES,
+    ConnectionFailedError,
+    QwenVLError,
+    StatusError,
+    TimedOutError,
+    UnexpectedAnswerError,
+)
 from qwenvl.inputs import Remote, Source, data_uri
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -160,6 +167,15 @@ def failed(exc: httpx2.TransportError, base_url: str) -> ConnectionFailedError:
     if isinstance(exc, httpx2.TimeoutException) and not isinstance(exc, httpx2.ConnectTimeout):
         return TimedOutError(f"{base_url} said nothing for too long; timeout_s is the longest silence")
     return ConnectionFailedError(f"{base_url} cannot be reached: {str(exc) or type(exc).__name__}")
+
+
+def answer(call: Call[R, I], response: httpx2.Response) -> R:
+    """The result that an answer holds. Raises UnexpectedAnswerError for what no server of ours says."""
+    try:
+        return call.read(response.json(), response.headers.get("x-request-id"))
+    except ValueError as exc:  # pydantic's is one
+        told = str(exc).splitlines()[0]
+        raise UnexpectedAnswerError(f"{response.url} answered, but with no {call.result.__name__}: {told}") from exc
 
 
 class ServerEvents:

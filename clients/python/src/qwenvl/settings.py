@@ -48,6 +48,7 @@ class Settings:
             "base_url": self.base_url,
             "headers": {"user-agent": "qwenvl-python", **key, **self.headers},
             "timeout": self.timeout(None),
+            "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=64),
         }
 
     def timeout(self, timeout_s: float | None) -> httpx2.Timeout:

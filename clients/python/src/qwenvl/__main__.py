@@ -1,0 +1,5 @@
+"""python -m qwenvl: the command line."""
+
+from qwenvl.cli import main
+
+main()

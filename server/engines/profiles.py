@@ -1,7 +1,7 @@
 """How vLLM is started: which model for which GPUs, which flags, and why. Pure functions over visible tables.
 
-Figures that are arithmetic (weights + KV cache + work space within the memory used) are checked by a test for each
-row; which row is fastest is measured by `benchmarks/`, where there is a GPU.
+What fits is asked of `server.sizing`, as `python -m server fit` does; which row is fastest is measured by
+`benchmarks/`, where there is a GPU.
 """
 
 import json
@@ -11,28 +11,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.engines.checkpoints import DEMO, RANDOM, Checkpoint, folder_of, has_weights, read_checkpoint
+from server.engines.checkpoints import DEMO, GIB, RANDOM, Checkpoint, folder_of, has_weights, read_checkpoint
 from server.engines.hardware import Gpu, usable_cores
+from server.errors import InvalidValue
 from server.settings import Settings
+from server.sizing.cards import Card, cards
+from server.sizing.demand import LEAST_PIXELS, MOST_PIXELS, Demand, Model, find_model, folder_model
+from server.sizing.gpus import Gpu as SizedGpu
+from server.sizing.memory import Plan, kv_bytes_per_token
+from server.sizing.solve import Fit, at
+from server.sizing.weights import PRECISIONS, check_division, weights
 
 CELL_PX = 784
 """Pixels of one visual token."""
 TINY_GIB = 0.25
 """Weights below this are the demo's: small enough that processes, not arithmetic, are what costs time on a CPU."""
 WORK_SPACE_GIB = 2.0
-"""Activations of the vision tower and the logits, the CUDA context and graphs: what is neither weights nor KV cache."""
+"""Of a model of another family, whose shapes are not known: all that is neither weights nor KV cache."""
+LEAST_KV_TOKENS = 24576
+"""A model that leaves the KV cache less than two contexts of 12,288 gets more cards."""
+CONTEXT_STEP = 1024
 
-# Weights of the published files; KV cache from the published configs in bfloat16.
-PUBLISHED = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": Checkpoint(7.0, 36, 32768),
-    "Qwen/Qwen2.5-VL-3B-Instruct-AWQ": Checkpoint(3.3, 36, 32768),
-    "Qwen/Qwen2.5-VL-7B-Instruct": Checkpoint(15.5, 56, 32768),
-    "Qwen/Qwen2.5-VL-7B-Instruct-AWQ": Checkpoint(6.7, 56, 32768),
-    "Qwen/Qwen2.5-VL-32B-Instruct": Checkpoint(62.4, 256, 32768),
-    "Qwen/Qwen2.5-VL-32B-Instruct-AWQ": Checkpoint(20.5, 256, 32768),
-    "Qwen/Qwen2.5-VL-72B-Instruct": Checkpoint(137.0, 320, 32768),
-    "Qwen/Qwen2.5-VL-72B-Instruct-AWQ": Checkpoint(40.5, 320, 32768),
-}
+
+def _published(card: Card) -> Checkpoint:
+    shape = card.shape
+    one = Plan(card.context_tokens, 1, 1, LEAST_PIXELS, LEAST_PIXELS)
+    held = weights(shape, PRECISIONS[card.precision]).total / GIB
+    return Checkpoint(round(held, 2), kv_bytes_per_token(shape, one) / 1024, card.context_tokens)
+
+
+PUBLISHED = {card.id: _published(card) for card in cards().values()}
 UNKNOWN = PUBLISHED["Qwen/Qwen2.5-VL-7B-Instruct"]
 """Assumed of a Hugging Face name that is not in the table."""
 
@@ -110,7 +118,7 @@ def profile(model: str, gpus: Sequence[Gpu], settings: Settings) -> Profile:
     folder = folder_of(model)
     checkpoint = read_checkpoint(folder) if folder else PUBLISHED.get(model, UNKNOWN)
     names = served_names(model, settings)
-    here = _on_gpu(checkpoint, gpus[0], settings) if gpus else _on_cpu(checkpoint, settings)
+    here = _on_gpu(checkpoint, sized(model), gpus[0], settings) if gpus else _on_cpu(checkpoint, settings)
     flags = [*_common(settings, str(folder or model), names), *here]
     env = dict(ENVIRONMENT)
     if folder:
@@ -192,11 +200,23 @@ def _common(settings: Settings, model: str, names: Sequence[str]) -> list[Flag]:
     ]
 
 
-def _on_gpu(checkpoint: Checkpoint, gpu: Gpu, settings: Settings) -> list[Flag]:
+def sized(model: str) -> Model | None:
+    """The model as `server.sizing` knows it; None for one of another family, or a name that is not published."""
+    folder = folder_of(model)
+    try:
+        return folder_model(str(folder)) if folder else find_model(model)
+    except InvalidValue:
+        return None
+
+
+def _on_gpu(checkpoint: Checkpoint, model: Model | None, gpu: Gpu, settings: Settings) -> list[Flag]:
     tier = tier_for(gpu)
-    cards = cards_needed(checkpoint, gpu)
-    batched = max(tier.max_num_batched_tokens, _largest_item_tokens(settings))
+    count = gpus_needed(checkpoint, model, gpu, settings)
+    batched = _batched_tokens(tier, settings)
     length = min(tier.max_model_len, checkpoint.context_tokens)
+    if model is not None:
+        room = _fit(model, gpu, count, settings).pool_tokens // CONTEXT_STEP * CONTEXT_STEP
+        length = min(length, room) if room else length  # with no room at all vLLM says best what is missing
     flags: list[Flag] = [
         (["--gpu-memory-utilization", str(tier.memory_used)], f"tier {tier.name}"),
         (["--max-model-len", str(length)], "a long clip or 16 pictures with their answer; more would only cost memory"),
@@ -205,10 +225,10 @@ def _on_gpu(checkpoint: Checkpoint, gpu: Gpu, settings: Settings) -> list[Flag]:
     ]
     if not gpu.has_bfloat16:
         flags.append((["--dtype", "half"], "this card has no bfloat16; float16 can overflow into '!!!!'"))
-    if cards > 1:
+    if count > 1:
         flags += [
             (
-                ["--tensor-parallel-size", str(cards)],
+                ["--tensor-parallel-size", str(count)],
                 f"{checkpoint.weights_gib:g} GiB of weights do not fit on one card",
             ),
             (["--mm-encoder-tp-mode", "data"], "the vision tower is small: whole on each card, pictures divided"),
@@ -250,18 +270,48 @@ def _cpu_environment(checkpoint: Checkpoint) -> dict[str, str]:
     }
 
 
-def cards_needed(checkpoint: Checkpoint, gpu: Gpu) -> int:
-    """The smallest power of two of these cards that holds the weights and a fair KV cache; all of them if none does.
+def gpus_needed(checkpoint: Checkpoint, model: Model | None, gpu: Gpu, settings: Settings) -> int:
+    """The fewest of these cards, 1, 2, 4 and so on, that hold the model and a fair KV cache; if none do, as many as the
+    model can be divided over.
 
-    Powers of two divide the heads of every Qwen2.5-VL.
-
-    >>> cards_needed(PUBLISHED["Qwen/Qwen2.5-VL-72B-Instruct"], Gpu("A100", 80, count=8))
+    >>> seventy_two = "Qwen/Qwen2.5-VL-72B-Instruct"
+    >>> gpus_needed(PUBLISHED[seventy_two], sized(seventy_two), Gpu("A100", 80, count=8), Settings())
     4
     """
+    counts = [1 << power for power in range(gpu.count.bit_length())]
+    if model is None:
+        return next((count for count in counts if _guessed_to_fit(checkpoint, gpu, count)), counts[-1])
+    possible = [count for count in counts if check_division(model.shape, model.precision, count) is None]
+    fitting = (count for count in possible if _fit(model, gpu, count, settings).pool_tokens >= LEAST_KV_TOKENS)
+    return next(fitting, possible[-1])
+
+
+def _guessed_to_fit(checkpoint: Checkpoint, gpu: Gpu, count: int) -> bool:
     used_gib = gpu.memory_gib * tier_for(gpu).memory_used - WORK_SPACE_GIB
-    least_kv_gib = 2 * 12288 * checkpoint.kv_kib_per_token / 1024**2
-    wanted = max(1, math.ceil((checkpoint.weights_gib + least_kv_gib) / max(used_gib, 0.1)))
-    return 1 << min((wanted - 1).bit_length(), gpu.count.bit_length() - 1)
+    return checkpoint.weights_gib + LEAST_KV_TOKENS * checkpoint.kv_kib_per_token / 1024**2 <= used_gib * count
+
+
+def _fit(model: Model, gpu: Gpu, count: int, settings: Settings) -> Fit:
+    """What `server.sizing` says of the tier's own flags on these cards."""
+    tier = tier_for(gpu)
+    card = SizedGpu(gpu.name, gpu.memory_gib * 1024, gpu.compute)
+    image_pixels, frame_pixels = (
+        min(max(pixels, LEAST_PIXELS), MOST_PIXELS) for pixels in (settings.image_max_pixels, settings.video_max_pixels)
+    )
+    plan = Plan(
+        context_tokens=tier.max_model_len,
+        max_num_seqs=tier.max_num_seqs,
+        batched_tokens=_batched_tokens(tier, settings),
+        image_pixels=image_pixels,
+        frame_pixels=frame_pixels,
+        gpus=count,
+        takes_video=settings.max_videos > 0,
+    )
+    return at(Demand(model, card, count), plan, tier.memory_used)
+
+
+def _batched_tokens(tier: Tier, settings: Settings) -> int:
+    return max(tier.max_num_batched_tokens, _largest_item_tokens(settings))
 
 
 def _largest_item_tokens(settings: Settings) -> int:

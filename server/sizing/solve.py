@@ -78,11 +78,11 @@ def solve(demand: Demand) -> Fit:
     """Whether the demand fits as it is, without looking for what would change it."""
     memory_used = demand.memory_used or USUAL_MEMORY_USED
     for max_num_seqs in (demand.concurrency,) if demand.concurrency else USUAL_SEQS:
-        answer = _at(demand, _plan(demand, max_num_seqs), memory_used)
+        answer = at(demand, _plan(demand, max_num_seqs), memory_used)
         if answer.largest_concurrency >= max_num_seqs:
             break
     if demand.memory_used is None and (less := _memory_used_with_room(answer)) < memory_used:
-        answer = _at(demand, answer.plan, less)
+        answer = at(demand, answer.plan, less)
     return _with_context(answer)
 
 
@@ -100,7 +100,8 @@ def _plan(demand: Demand, max_num_seqs: int) -> Plan:
     )
 
 
-def _at(demand: Demand, plan: Plan, memory_used: float) -> Fit:
+def at(demand: Demand, plan: Plan, memory_used: float) -> Fit:
+    """With every flag given; nothing is chosen, and nothing is said to be missing."""
     shape = demand.model.shape
     found = terms(shape, demand.model.precision, plan)
     pool = demand.gpu.usable_gib * GIB * memory_used - sum(term.bytes for term in found)

@@ -9,8 +9,10 @@ import pytest
 
 from server.engines.checkpoints import Checkpoint, fitted, pixel_limits, read_checkpoint
 from server.engines.hardware import Gpu, parse_gpus, usable_cores
-from server.engines.profiles import PUBLISHED, TIERS, WORK_SPACE_GIB, Tier, choose_model, profile, tier_for
+from server.engines.profiles import TIERS, Tier, choose_model, profile, tier_for
 from server.settings import Settings
+from server.sizing.asked import demand_from
+from server.sizing.fit import fit
 
 HUB_7B = "Qwen/Qwen2.5-VL-7B-Instruct"
 H100 = Gpu("NVIDIA H100 80GB HBM3", 79.6, compute=9.0)
@@ -28,12 +30,27 @@ def folder(path: Path, **files: dict[str, Any]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("tier", TIERS[:-1], ids=lambda tier: tier.name)
-def test_weights_cache_and_work_space_fit_the_smallest_card_of_the_tier(tier: Tier) -> None:
-    checkpoint = PUBLISHED[tier.model]
-    cache_gib = tier.least_gib * tier.memory_used - checkpoint.weights_gib - WORK_SPACE_GIB
-    cache_tokens = cache_gib * 1024**2 / checkpoint.kv_kib_per_token
-    assert cache_tokens > 1.5 * tier.max_model_len
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_the_smallest_card_of_a_tier_holds_its_model_and_a_whole_context(tier: Tier) -> None:
+    args = profile(tier.model, [Gpu(tier.name, max(tier.least_gib, 7.9))], SETTINGS).args
+    assert value_of(args, "--max-model-len") == str(tier.max_model_len)
+
+
+def test_a_context_that_would_not_fit_is_shortened_instead_of_failing() -> None:
+    args = profile("Qwen/Qwen2.5-VL-7B-Instruct", [Gpu("small", 21.5)], SETTINGS).args
+    length = int(value_of(args, "--max-model-len"))
+    assert 2048 <= length < 32768
+    assert length % 1024 == 0
+
+
+def test_the_profile_and_the_sizing_command_agree() -> None:
+    """What the profile starts, `python -m server fit` says fits."""
+    args = profile(HUB_7B, [Gpu("L4", 22.49)], SETTINGS).args
+    fields = {"context": value_of(args, "--max-model-len"), "memory_used": value_of(args, "--gpu-memory-utilization")}
+    batched = value_of(args, "--max-num-batched-tokens")
+    assert (
+        fit(demand_from({"model": "7B", "gpu": "L4", "batched_tokens": batched, "frames": "2", **fields})).missing == ""
+    )
 
 
 def test_tiers_go_down_and_every_card_has_one() -> None:

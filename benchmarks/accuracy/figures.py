@@ -214,6 +214,22 @@ SUMMARIES: dict[str, Callable[[str, Scored], Figures]] = {
 }
 
 
+BINS = 20
+
+
+def distributions(records: Sequence[Record]) -> dict[str, list[int]]:
+    """How many boxes and events have an IoU of 0 to 0.05, 0.05 to 0.1, ..., 0.95 to 1, each with its best answer."""
+    found: dict[str, list[int]] = {}
+    for record in records:
+        for name, title in (("ious", "IoU"), ("tious", "tIoU"), ("block_ious", "block IoU")):
+            values = scored(record).get(name) if record.is_final else None
+            if values:
+                bins = found.setdefault(f"{NAMES.get(record.kind, record.kind)} {title}", [0] * BINS)
+                for value in values:
+                    bins[min(int(value * BINS), BINS - 1)] += 1
+    return found
+
+
 # -- slices ------------------------------------------------------------------------------------------------------------
 
 Slice = dict[str, Any]

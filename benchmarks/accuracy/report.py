@@ -58,7 +58,13 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def summary(figures: Figures, slices: Sequence[Slice], run: Mapping[str, Any], command: str) -> dict[str, Any]:
+def summary(
+    figures: Figures,
+    slices: Sequence[Slice],
+    distributions: Mapping[str, list[int]],
+    run: Mapping[str, Any],
+    command: str,
+) -> dict[str, Any]:
     """All of it as JSON."""
     return {
         "benchmark": "accuracy",
@@ -76,6 +82,7 @@ def summary(figures: Figures, slices: Sequence[Slice], run: Mapping[str, Any], c
             name: {"value": round(figure.value, 4), "over": figure.count, "of": figure.of}
             for name, figure in figures.items()
         },
+        "distributions": dict(distributions),
         "slices": list(slices),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from benchmarks.accuracy import asking, plots, report
-from benchmarks.accuracy.figures import Figures, figures, slices
+from benchmarks.accuracy.figures import Figures, distributions, figures, slices
 from benchmarks.accuracy.items import Record
 from benchmarks.accuracy.limits import LIMITS, needed
 from benchmarks.accuracy.suites import Wanted, items
@@ -60,7 +60,7 @@ async def measure(options: Options, command: str = "") -> Outcome:
     limits = LIMITS[options.require] if options.require else {}
     found_slices = slices(records)
     tables = "\n\n".join(filter(None, (report.table(found, needed(limits, found)), report.slice_tables(found_slices))))
-    told = report.summary(found, found_slices, run, command)
+    told = report.summary(found, found_slices, distributions(records), run, command)
     report.write(options.out, told, tables)
     plots.draw(options.out / "plots", records, found)
     return Outcome(found, records, told, tables)

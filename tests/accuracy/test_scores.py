@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.accuracy.coco_figures import average_precision
-from benchmarks.accuracy.figures import figures
+from benchmarks.accuracy.figures import distributions, figures
 from benchmarks.accuracy.items import Record
 from benchmarks.accuracy.limits import Limit, broken
 from benchmarks.accuracy.scoring import scored
@@ -132,6 +132,11 @@ def test_a_value_is_right_only_as_it_is_written():
 def test_only_a_click_on_the_button_hits(action: str, hit: bool):
     answer = {"action": {"action": action, "coordinate": [15, 15]}}
     assert scored(record("act", {"bbox": [10, 10, 20, 20]}, answer))["hit"] is hit
+
+
+def test_a_distribution_counts_in_twentieths():
+    found = distributions([detected(box(0, 0, 100, 52, "star"), box(200, 0, 300, 100, "cross"))])
+    assert {at: count for at, count in enumerate(found["detect some IoU"]) if count} == {10: 1, 19: 1}
 
 
 def test_a_limit_that_was_not_measured_does_not_hold():

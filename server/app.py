@@ -92,11 +92,14 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Ed
     api.add_exception_handler(RequestValidationError, _validation_error)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unforeseen)
-    admission = Admission(settings.max_in_flight)
+    admission = Admission(settings)
     api.state.media = media
     api.state.idempotency = idempotency
     api.state.admission = admission
     metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
+    metrics.WAITING.read = lambda: iter([((), admission.queued)])
+    metrics.PLACES.read = lambda: iter([(("taken",), admission.taken), (("all",), admission.limit)])
+    metrics.BODY_BYTES.read = lambda: iter([((), admission.bytes)])
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)

@@ -1,6 +1,6 @@
 """The hot path: chat completions and their siblings, raw ASGI, the engine's bytes handed on one to one.
 
-Life of a request: method and key, a place, the body (`Link.body`), its rewriting (`rewrite`), its media
+Life of a request: method and key, the body (`Link.body`), its rewriting (`rewrite`), a place (`admission`), its media
 (`MediaLoader`), an engine (`Pool.ask`), then either one tidied JSON answer or a stream through a `Pump`. The engine's
 first event is awaited before the status line goes out, so that a failed engine is a 5xx and not a 200. One watcher a
 request cuts the engine off the moment the client leaves, streaming or not.
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import orjson
 
 from server import metrics, rewrite
-from server.admission import Admission
+from server.admission import Admission, Visit
 from server.auth import Auth, check_model, check_task
 from server.body import ClientLeft, check_length
 from server.engines.pool import Pool
@@ -29,6 +29,7 @@ from server.protocol import engine_error, first_event_error
 from server.pump import Pump
 from server.rewrite import MediaPart, Prepared, Source
 from server.settings import Settings
+from server.weighing import declared_bytes, parts_tokens, places
 
 log = logging.getLogger(__name__)
 
@@ -111,27 +112,32 @@ class Chat:
                 f"content-type is {content_type.decode('latin-1')[:100]}; it must be application/json",
                 param="content-type",
             )
-        self._admission.enter()
+        visit = self._admission.arrive(caller, declared_bytes(exchange.headers, settings.max_body_bytes))
         try:
             raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
+            visit.settle(len(raw))
             task = asyncio.current_task()
             assert task is not None
             link.watch(task.cancel)
             try:
-                await self._answer(raw, link, exchange, caller)
+                await self._answer(raw, link, exchange, visit)
             except asyncio.CancelledError:
                 if link.left:
                     task.uncancel()
                     raise ClientLeft from None
                 raise
         finally:
-            self._admission.leave()
+            visit.leave()
 
-    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, caller: Caller) -> None:
+    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, visit: Visit) -> None:
+        caller = visit.caller
         form = FORMS[exchange.path]
         prepared = rewrite.rewritten(raw, form, self._settings)
         model = self._resolve_model(prepared, caller)
         notes = _notes(exchange.path, prepared)
+        weight = places(parts_tokens(prepared.media, self._settings), len(raw), self._settings)
+        if not visit.enter(weight):
+            await visit.wait(weight)
         work = PLAIN
         if prepared.media:
             sizes, work = await self._load_media(exchange.path, prepared.media)

@@ -38,6 +38,7 @@ from server.settings import Settings
 from server.task_runs import Event, TaskRun
 from server.tasks import Task
 from server.tasks.task import TaskRequest
+from server.weighing import declared_bytes, places, task_tokens
 
 log = logging.getLogger(__name__)
 
@@ -118,49 +119,50 @@ def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
         admission: Admission = app.state.admission
         exchange: Exchange = request.scope["exchange"]
         raw_key = request.headers.get("idempotency-key")
-        fields = await _fields(task, request, settings)
-        asked = checked(task, fields, settings)
+        visit = admission.arrive(caller, declared_bytes(exchange.headers, settings.max_body_bytes))
+        with contextlib.ExitStack() as stay:
+            stay.callback(visit.leave)
+            fields = await _fields(task, request, settings)
+            asked = checked(task, fields, settings)
+            weight = places(task_tokens(task, asked, settings), visit.bytes, settings)
 
-        def run() -> TaskRun:
-            asker = Asker(app.state.pool, settings, exchange.id, caller)
-            return TaskRun(task, asked, asker=asker, media=app.state.media, settings=settings)
+            async def run() -> TaskRun:
+                if not visit.enter(weight):
+                    await visit.wait(weight)
+                asker = Asker(app.state.pool, settings, exchange.id, caller)
+                return TaskRun(task, asked, asker=asker, media=app.state.media, settings=settings)
 
-        async def answered() -> bytes:
-            with admission.place():
-                return orjson.dumps(await run().result())
+            async def answered() -> bytes:
+                with stay.pop_all():  # the work may outlast this request: see `Idempotency`
+                    return orjson.dumps(await (await run()).result())
 
-        if asked.stream:
-            if raw_key is not None:
-                raise InvalidValue("Idempotency-Key is for requests that are not streamed", param="Idempotency-Key")
-            return await _streamed(run, request, admission)
-        try:
-            if raw_key is None:
-                return Response(await while_present(request.receive, answered()), media_type="application/json")
-            kept: Idempotency = app.state.idempotency
-            name = orjson.dumps([task.name, fields], option=orjson.OPT_SORT_KEYS)
-            once = kept.once(exchange.caller, raw_key, name, answered)
-            body, replayed = await while_present(request.receive, once)
-            headers = {"idempotency-replayed": "true"} if replayed else {}
-            return Response(body, media_type="application/json", headers=headers)
-        except ClientLeft:
-            return Response(status_code=LEFT)
+            try:
+                if asked.stream:
+                    if raw_key is not None:
+                        wrong = "Idempotency-Key is for requests that are not streamed"
+                        raise InvalidValue(wrong, param="Idempotency-Key")
+                    response = await while_present(request.receive, _begun(run))
+                    response.place = stay.pop_all()
+                    return response
+                if raw_key is None:
+                    return Response(await while_present(request.receive, answered()), media_type="application/json")
+                kept: Idempotency = app.state.idempotency
+                name = orjson.dumps([task.name, fields], option=orjson.OPT_SORT_KEYS)
+                once = kept.once(exchange.caller, raw_key, name, answered)
+                body, replayed = await while_present(request.receive, once)
+                headers = {"idempotency-replayed": "true"} if replayed else {}
+                return Response(body, media_type="application/json", headers=headers)
+            except ClientLeft:
+                return Response(status_code=LEFT)
 
     return endpoint
 
 
-async def _streamed(run: Callable[[], TaskRun], request: Request, admission: Admission) -> Response:
-    place = contextlib.ExitStack()
-    place.enter_context(admission.place())
-    try:
-        response = EventStream(run().events(), place)
-        await while_present(request.receive, response.first())
-        return response
-    except ClientLeft:
-        place.close()
-        return Response(status_code=LEFT)
-    except BaseException:
-        place.close()
-        raise
+async def _begun(run: Callable[[], Awaitable[TaskRun]]) -> "EventStream":
+    """The stream of a run that has its first event."""
+    response = EventStream((await run()).events())
+    await response.first()
+    return response
 
 
 # -- the request -----------------------------------------------------------------------------------------------------
@@ -255,14 +257,14 @@ async def _left(receive: Receive) -> None:
 
 
 class EventStream(Response):
-    """Server-sent events of a run, in its place among those admitted. The first one is awaited before the status line,
-    so that a failure has its own.
-    """
+    """Server-sent events of a run. The first one is awaited before the status line, so that a failure has its own."""
 
-    def __init__(self, events: AsyncGenerator[Event, None], place: contextlib.ExitStack) -> None:
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         super().__init__(media_type="text/event-stream", headers=STREAM_HEADERS)
         del self.headers["content-length"]
-        self._events, self._place = events, place
+        self._events = events
+        self.place = contextlib.ExitStack()
+        """The run's place among those admitted, given back with the last event."""
         self._first: Event | None = None
 
     async def first(self) -> None:
@@ -279,7 +281,7 @@ class EventStream(Response):
                 await while_present(receive, self._sent(send))
         finally:
             await self._events.aclose()
-            self._place.close()
+            self.place.close()
 
     async def _sent(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -133,7 +133,19 @@ class Settings(BaseSettings):
     idle_timeout_s: AtLeastOne = 75
     """A connection on which nothing is asked is closed after so many seconds; more than a load balancer's own 60."""
     max_in_flight: AtLeastOne = 1024
-    """Requests worked on at once; the next one is answered 503 with Retry-After."""
+    """Places for work at once: a request takes one, a big one more. Best is what the engines run at once."""
+    place_tokens: AtLeastOne = 1024
+    """A request takes one more place for each so many visual tokens."""
+    place_bytes: AtLeastOne = 1024 * 1024
+    """A request takes one more place for each so many bytes of its body."""
+    max_in_flight_bytes: AtLeastOne = 1024**3
+    """Most bytes of the bodies of all requests that are under way or wait."""
+    max_queue: Count = 1024
+    """Most requests that wait for a place; the next one is answered 429 or 503 with Retry-After."""
+    queue_timeout_s: Positive = 30
+    """Longest wait for a place, in seconds."""
+    max_concurrent: Count = 0
+    """Most requests of one key at once, where the key does not say; 0: no limit."""
     max_n: AtLeastOne = 8
     """Most choices (`n`) in one request."""
     max_tokens_limit: AtLeastOne = 32768

@@ -102,7 +102,10 @@ async def test_the_engine_key_is_ours_and_the_callers_stays_here(mock: Mock, run
 
 async def test_beyond_the_places_there_are_a_request_is_turned_away_at_once(mock: Mock, running: Running) -> None:
     mock.behaviour = Behaviour(json_ms=60_000)
-    async with running([await mock.listen()], max_in_flight=1) as url, httpx2.AsyncClient(base_url=url) as client:
+    async with (
+        running([await mock.listen()], max_in_flight=1, max_queue=0) as url,
+        httpx2.AsyncClient(base_url=url) as client,
+    ):
         first = asyncio.create_task(client.post(CHAT, json=ASK))
         await until(lambda: len(mock.running) == 1)
         second = await client.post(CHAT, json=ASK)

@@ -267,7 +267,7 @@ async def test_a_key_is_asked_for(mock: Mock):
 
 async def test_a_full_server_refuses_before_it_decodes(mock: Mock):
     says(mock, PROSE, chunks=8, fault="stall", after=4)  # it holds its place until the client leaves
-    async with gateway_before(mock, max_in_flight=1) as client:
+    async with gateway_before(mock, max_in_flight=1, max_queue=0) as client:
         body = {"image": uri(picture()), "stream": True}
         async with client.stream("POST", "/v1/caption", json=body) as answer:
             pieces = answer.aiter_text()  # kept: a generator that nobody holds is closed, and the connection with it

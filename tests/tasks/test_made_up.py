@@ -56,7 +56,11 @@ TABLE = (Count(),)  # the line
 @pytest.fixture
 def app() -> FastAPI:
     app = FastAPI()
-    app.state.settings, app.state.admission, app.state.auth = Settings(), Admission(1), Auth([])
+    app.state.settings, app.state.admission, app.state.auth = (
+        Settings(),
+        Admission(Settings(max_in_flight=1, max_queue=0)),
+        Auth([]),
+    )
     app.include_router(task_routes(TABLE))
     return app
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 from cyclopts import App
 
 import qwenvl
-from qwenvl.cli import chat, models, tasks
+from qwenvl.cli import chat, mcp, models, tasks
 from qwenvl.cli.files import STDIN
 
 HELP = """Ask a Qwen2.5-VL server about your pictures, documents, videos and screens.
@@ -40,6 +40,7 @@ for command in (
     tasks.act,
     chat.chat,
     models.models,
+    mcp.mcp,
 ):
     app.command(command)
 

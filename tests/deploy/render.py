@@ -8,6 +8,7 @@ scripts/locks/deploy.txt. CASES.json is {case: values}.
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,20 @@ def manifests(texts: dict[str, str]) -> list[dict[str, Any]]:
 
 def problems(found: list[dict[str, Any]]) -> list[str]:
     """What Kubernetes would not accept."""
-    said = []
-    for document in found:
-        if document["kind"] in CUSTOM:
-            continue
-        for version in VERSIONS:
-            try:
-                kubernetes_validate.validate(document, version, strict=True)
-            except kubernetes_validate.ValidationError as exc:
-                path = ".".join(map(str, exc.path))
-                said.append(f"{version} {document['kind']} {document['metadata']['name']}: {path}: {exc.message}")
-    return said
+    known = [json.dumps(document, sort_keys=True) for document in found if document["kind"] not in CUSTOM]
+    return [problem for text in known for version in VERSIONS if (problem := _problem(text, version))]
+
+
+@cache
+def _problem(text: str, version: str) -> str:
+    """Of one document; most are the same in every case."""
+    document = json.loads(text)
+    try:
+        kubernetes_validate.validate(document, version, strict=True)
+    except kubernetes_validate.ValidationError as exc:
+        path = ".".join(map(str, exc.path))
+        return f"{version} {document['kind']} {document['metadata']['name']}: {path}: {exc.message}"
+    return ""
 
 
 def rendered(chart: helm_python.Chart, values: dict[str, Any]) -> dict[str, Any]:

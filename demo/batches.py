@@ -111,35 +111,55 @@ def batch(lessons: Sequence[Lesson], speller: Speller) -> Batch:
     spans = []
     answers = [torch.zeros(len(lessons), len(head), dtype=torch.bool)]
     coordinates = [torch.full((len(lessons), len(head)), -1)]
+    aims = [torch.full((len(lessons), len(head)), -1)]
     positions = [head_at]
     end = len(head)
     for column in zip(*(lesson.questions for lesson in lessons), strict=True):
-        ids, marks, places = spelled(column, speller)
+        ids, marks, places, about = spelled(column, speller)
         tokens.append(ids)
         answers.append(marks)
         coordinates.append(places)
+        aims.append(about)
         positions.append((torch.arange(ids.shape[1]) + after + 1).expand(3, -1))
         spans.append((end, end + ids.shape[1]))
         end += ids.shape[1]
     at = torch.cat(positions, dim=1)[:, None].expand(3, len(lessons), -1)
     return Batch(
         seen, grid, torch.cat(tokens, dim=1), at, spans, torch.cat(answers, dim=1), torch.cat(coordinates, dim=1),
-        visual_at=len(opening),
+        torch.cat(aims, dim=1), owners(lessons), visual_at=len(opening),
     )  # fmt: skip
 
 
-def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids of questions with answers, padded to the longest; which belong to an answer; coordinates in it, else -1."""
+def owners(lessons: Sequence[Lesson]) -> torch.Tensor:
+    """(B, N): whose cell each visual token is, -1 for nobody's."""
+    return torch.tensor([[cell.owner for cell in lesson.cells] for lesson in lessons])
+
+
+def aims_of(question: Question, speller: Speller) -> list[int]:
+    """For each token of the answer whom it is about: an item's from its opening brace on, -1 before the first."""
+    if not question.about:
+        return []
+    ends = [end for _, end in speller.tokenizer.encode(question.answer).offsets]
+    return [question.about[question.answer.count("{", 0, end) - 1] for end in ends]
+
+
+def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, ...]:
+    """Ids of questions with answers, padded to the longest; which belong to an answer; coordinates in it, else -1; and
+    for each token whom the next one is about, else -1.
+    """
     two = speller.tokenizer.token_to_id("2")
-    rows = [(speller.question(question), speller.answer(answer)) for question, answer in questions]
+    rows = [(speller.question(each.asked), speller.answer(each.answer)) for each in questions]
     longest = max(len(asked) + len(given) for asked, given in rows)
     ids, told = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.bool)
     places = torch.full((len(rows), longest), -1)
+    aims = torch.full((len(rows), longest), -1)
     for i, (asked, given) in enumerate(rows):
         end = len(asked) + len(given)
         ids[i, :end] = torch.tensor(asked + given)
         told[i, len(asked) : end] = True
-        if '_2d":' in questions[i][1]:
+        about = aims_of(questions[i], speller)
+        aims[i, len(asked) - 1 : len(asked) - 1 + len(about)] = torch.tensor(about, dtype=torch.long)
+        if '_2d":' in questions[i].answer:
             # The 2 of bbox_2d and point_2d is a number too, but always the same one.
             places[i, len(asked) : end] = torch.tensor([-1 if t == two else speller.numbers.get(t, -1) for t in given])
-    return ids, told, places
+    return ids, told, places, aims

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -11,8 +12,17 @@ from demo import prompts, scenes
 from demo.shape import CELL_PX, IMAGE_PIXELS, VIDEO_PIXELS
 
 Wh = tuple[int, int]
-Question = tuple[str, str]
-"""What is asked, and the answer."""
+
+
+class Question(NamedTuple):
+    """What is asked, and the answer."""
+
+    asked: str
+    answer: str
+    about: tuple[int, ...] = ()
+    """For each `{...}` of the answer the thing or event that it is about, as `Cell.owner` counts them."""
+
+
 Asker = Callable[[Random, Sequence[scenes.Thing]], Question]
 
 
@@ -24,6 +34,8 @@ class Cell:
     """0: nothing here; else 1 + index in SHAPES."""
     colour: int = 0
     box: tuple[float, float, float, float] | None = None
+    owner: int = -1
+    """Which of the picture's things or the clip's events is here; -1: none."""
     times_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Now; when the latest event began; when the latest finished one ended."""
 
@@ -97,14 +109,21 @@ def picture_cells(wh: Wh, things: Sequence[scenes.Thing]) -> list[Cell]:
     for y in range(0, wh[1], CELL_PX):
         for x in range(0, wh[0], CELL_PX):
             over = [t for t in things if overlap(t.bbox, (x, y)) > 40]
-            best = max(over, key=lambda t, at=(x, y): overlap(t.bbox, at), default=None)
-            cells.append(Cell() if best is None else known(best))
+            best = max(over, key=lambda t: overlap(t.bbox, (x, y)), default=None)
+            cells.append(Cell() if best is None else known(best, things.index(best)))
     return cells
 
 
-def known(thing: scenes.Thing) -> Cell:
+def known(thing: scenes.Thing, owner: int) -> Cell:
     colour = list(scenes.COLOURS).index(thing.colour)
-    return Cell(1 + scenes.SHAPES.index(thing.label), colour, thing.bbox)
+    return Cell(1 + scenes.SHAPES.index(thing.label), colour, thing.bbox, owner)
+
+
+def listing(
+    asked: str, things: Sequence[scenes.Thing], found: Sequence[tuple[scenes.Thing, dict[str, Any]]]
+) -> Question:
+    """A question that is answered by a JSON list: an item for each thing found."""
+    return Question(asked, prompts.answer([item for _, item in found]), tuple(things.index(t) for t, _ in found))
 
 
 def overlap(box: scenes.Box, at: tuple[int, int]) -> int:
@@ -126,8 +145,8 @@ def some_labels(random: Random, things: Sequence[scenes.Thing]) -> list[str]:
 def ask_detect(random: Random, things: Sequence[scenes.Thing]) -> Question:
     """Boxes of some labels, which may not be there."""
     labels = some_labels(random, things)
-    items = [{"bbox_2d": thing.bbox, "label": thing.label} for thing in things if thing.label in labels]
-    return prompts.detect(labels), prompts.answer(items)
+    found = [(thing, {"bbox_2d": thing.bbox, "label": thing.label}) for thing in things if thing.label in labels]
+    return listing(prompts.detect(labels), things, found)
 
 
 def ask_coloured(random: Random, things: Sequence[scenes.Thing]) -> Question:
@@ -135,14 +154,17 @@ def ask_coloured(random: Random, things: Sequence[scenes.Thing]) -> Question:
     labels = some_labels(random, things)
     present = sorted({thing.colour for thing in things})
     colours = present if present and random.random() < 0.5 else random.sample(list(scenes.COLOURS), 6)
-    found = [thing for thing in things if thing.label in labels]
-    items = [{"bbox_2d": thing.bbox, "label": thing.label, "sub_label": thing.colour} for thing in found]
-    return prompts.detect(labels, colours), prompts.answer(items)
+    found = [
+        (thing, {"bbox_2d": thing.bbox, "label": thing.label, "sub_label": thing.colour})
+        for thing in things
+        if thing.label in labels
+    ]
+    return listing(prompts.detect(labels, colours), things, found)
 
 
 def ask_everything(random: Random, things: Sequence[scenes.Thing]) -> Question:
-    items = [{"bbox_2d": thing.bbox, "label": thing.label} for thing in things]
-    return prompts.EVERYTHING, prompts.answer(items)
+    found = [(thing, {"bbox_2d": thing.bbox, "label": thing.label}) for thing in things]
+    return listing(prompts.EVERYTHING, things, found)
 
 
 def named(random: Random, things: Sequence[scenes.Thing]) -> tuple[str, list[scenes.Thing]]:
@@ -159,22 +181,22 @@ def named(random: Random, things: Sequence[scenes.Thing]) -> tuple[str, list[sce
 
 def ask_named(random: Random, things: Sequence[scenes.Thing]) -> Question:
     name, found = named(random, things)
-    return prompts.detect([name]), prompts.answer([{"bbox_2d": thing.bbox, "label": name} for thing in found])
+    return listing(prompts.detect([name]), things, [(thing, {"bbox_2d": thing.bbox, "label": name}) for thing in found])
 
 
 def ask_count(random: Random, things: Sequence[scenes.Thing]) -> Question:
     name, found = ("shape", list(things)) if random.random() < 0.4 else named(random, things)
-    return prompts.count(name), prompts.count_answer(len(found), name)
+    return Question(prompts.count(name), prompts.count_answer(len(found), name))
 
 
 def ask_point(random: Random, things: Sequence[scenes.Thing]) -> Question:
     labels = some_labels(random, things)
-    points = [
-        {"point_2d": [(t.bbox[0] + t.bbox[2]) // 2, (t.bbox[1] + t.bbox[3]) // 2], "label": t.label}
+    found = [
+        (t, {"point_2d": [(t.bbox[0] + t.bbox[2]) // 2, (t.bbox[1] + t.bbox[3]) // 2], "label": t.label})
         for t in things
         if t.label in labels
     ]
-    return prompts.point(labels), prompts.answer(points)
+    return listing(prompts.point(labels), things, found)
 
 
 PLACES: dict[str, Callable[[scenes.Thing], int]] = {
@@ -213,18 +235,20 @@ def ask_ground(random: Random, things: Sequence[scenes.Thing]) -> Question:
     relation = related(random, things) if random.random() < 0.35 else None
     if relation is not None:
         phrase, thing = relation
-        return prompts.ground(f"the {phrase}"), prompts.answer([{"bbox_2d": thing.bbox, "label": thing.label}])
+        return listing(
+            prompts.ground(f"the {phrase}"), things, [(thing, {"bbox_2d": thing.bbox, "label": thing.label})]
+        )
     place, measure = random.choice(list(PLACES.items()))
     name, found = ("shape", list(things)) if random.random() < 0.3 else named(random, things)
     phrase = f"the {place} {name}"
-    items = [{"bbox_2d": min(found, key=measure).bbox, "label": name}] if found else []
-    return prompts.ground(phrase), prompts.answer(items)
+    best = min(found, key=measure, default=None)
+    return listing(prompts.ground(phrase), things, [(best, {"bbox_2d": best.bbox, "label": name})] if best else [])
 
 
 def ask_caption(random: Random, things: Sequence[scenes.Thing]) -> Question:
     names = [("an " if t.colour[0] in "aeiou" else "a ") + f"{t.colour} {t.label}" for t in things]
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no shapes"
-    return prompts.CAPTION, f"The picture shows {listed}."
+    return Question(prompts.CAPTION, f"The picture shows {listed}.")
 
 
 ASKERS: dict[Asker, float] = {
@@ -288,7 +312,8 @@ def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:
         {"start_time": prompts.clock(start_s), "end_time": prompts.clock(end_s), "description": event.description}
         for start_s, end_s, event in events
     ]
-    return Lesson(frames, [(prompts.EVENTS, prompts.answer(items)), ask_moment(random, events)], cells)
+    about = tuple(cut.clip.events.index(event) for _, _, event in events)
+    return Lesson(frames, [Question(prompts.EVENTS, prompts.answer(items), about), ask_moment(random, events)], cells)
 
 
 def ask_moment(random: Random, events: Sequence[tuple[float, float, scenes.Event]]) -> Question:
@@ -302,12 +327,13 @@ def ask_moment(random: Random, events: Sequence[tuple[float, float, scenes.Event
         label, colour = random.choice([kind for kind in kinds if kind not in there])
         article = "An" if colour[0] in "aeiou" else "A"
         named, answer = f"{article} {colour} {label} {random.choice(scenes.MOTIONS)}.", prompts.NO_MOMENT
-    return prompts.moment(named[0].lower() + named[1:-1]), answer
+    return Question(prompts.moment(named[0].lower() + named[1:-1]), answer)
 
 
 def clip_cells(cut: Cut, wh: Wh, grid: int) -> list[Cell]:
     """The cells of the two frames at `grid` and `grid` + 0.5 seconds."""
     events = cut.events
+    owner = -1
     things: list[scenes.Thing] = []
     for time_s in (grid, grid + 0.5):
         for start_s, end_s, event in events:
@@ -315,7 +341,10 @@ def clip_cells(cut: Cut, wh: Wh, grid: int) -> list[Cell]:
                 share = (cut.start_s + time_s - event.start_s) / (event.end_s - event.start_s)
                 box = [round((a + (b - a) * share) / 2) for a, b in zip(*event.path, strict=True)]
                 things.append(scenes.Thing(event.label, event.colour, (box[0], box[1], box[2], box[3])))
+                owner = cut.clip.events.index(event)
     cells = picture_cells(wh, things[-1:])
+    for cell in cells:
+        cell.owner = owner if cell.label else -1
     begun = max((start_s for start_s, _, _ in events if start_s <= grid + 0.5), default=0.0)
     ended = max((end_s for _, end_s, _ in events if end_s <= grid + 0.5), default=0.0)
     for cell in cells:

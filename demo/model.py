@@ -36,6 +36,10 @@ class Batch:
     """(B, L) bool: tokens of answers, which the loss is taken on."""
     coordinates: torch.Tensor
     """(B, L): the number that a coordinate's token stands for, -1 at all other tokens."""
+    aims: torch.Tensor
+    """(B, L): the thing that the next token is about, as `owners` counts them; -1: none."""
+    owners: torch.Tensor
+    """(B, N): the thing that each visual token shows, -1: none."""
     visual_at: int
     """Index of the first visual token, the same in all sequences."""
 
@@ -137,13 +141,48 @@ def mixed_text(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spans: list[tu
     return torch.cat(mixed, dim=2)
 
 
-def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> torch.Tensor:
-    """(B, L, hidden): the language layers' last hidden states, normalised."""
+POINTING = (1, 2)
+"""Layers whose first head is taught where to look."""
+HALFWAY = 1
+"""The layer after which the visual tokens' own states are taught what they show: those after it can read it there."""
+
+
+@dataclass
+class Thoughts:
+    """What the language layers make of a batch."""
+
+    hidden: torch.Tensor
+    """(B, L, hidden): last hidden states, normalised."""
+    halfway: torch.Tensor
+    """(B, N, hidden): the visual tokens' states after layer HALFWAY, normalised without a weight."""
+    looked: torch.Tensor
+    """Mean loss of where the heads that point look; zero where nothing is pointed at."""
+
+
+def pointing_loss(q: torch.Tensor, k: torch.Tensor, batch: Batch) -> list[torch.Tensor]:
+    """For one head, `q` and `k` (B, L, d): how little of its attention lies on the thing that is spoken of."""
+    start, losses = batch.spans[0][0], []
+    cells = slice(batch.visual_at, batch.visual_at + batch.owners.shape[1])
+    for first, end in batch.spans:
+        keys = torch.cat([k[:, :start], k[:, first:end]], dim=1)
+        scores = (q[:, first:end] * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)
+        scores = scores.masked_fill(unseen(end - first, keys.shape[1], q.device), -1e4)
+        on = batch.aims[:, first:end, None] == batch.owners[:, None]
+        told = on.any(-1) & (batch.aims[:, first:end] >= 0)
+        if told.any():
+            likely = torch.log_softmax(scores[told].float(), dim=-1)[:, cells]
+            losses.append(-torch.logsumexp(likely.masked_fill(~on[told], -1e4), dim=-1))
+    return losses
+
+
+def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> Thoughts:
+    """The language layers."""
     x = F.embedding(batch.tokens, weights["model.embed_tokens.weight"]).to(seen.dtype)
     end = batch.visual_at + seen.shape[1]
     x = torch.cat([x[:, : batch.visual_at], seen, x[:, end:]], dim=1)
     angles = text_angles(shape, batch.positions)[:, None]
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    looked: list[torch.Tensor] = []
     for i in range(shape.layers):
         layer = f"model.layers.{i}."
         y = norm(x, weights[layer + "input_layernorm.weight"])
@@ -153,10 +192,16 @@ def think(weights: Weights, shape: Shape, batch: Batch, seen: torch.Tensor) -> t
         )
         repeat = shape.heads // shape.kv_heads
         k, v = rotated(k, cos, sin).repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-        mixed = mixed_text(rotated(q, cos, sin), k, v, batch.spans)
+        q = rotated(q, cos, sin)
+        if i in POINTING and batch.spans:
+            looked += pointing_loss(q[:, 0], k[:, 0], batch)
+        mixed = mixed_text(q, k, v, batch.spans)
         x = x + linear(weights, layer + "self_attn.o_proj", mixed.transpose(1, 2).flatten(2))
         x = x + gated(weights, layer + "mlp", norm(x, weights[layer + "post_attention_layernorm.weight"]))
-    return norm(x, weights["model.norm.weight"])
+        if i == HALFWAY:
+            halfway = F.rms_norm(x[:, batch.visual_at : end], (x.shape[-1],), eps=EPSILON)
+    looked_loss = torch.cat(looked).mean() if looked else x.sum() * 0
+    return Thoughts(norm(x, weights["model.norm.weight"]), halfway, looked_loss)
 
 
 NEAR_PX = torch.arange(-4, 5)

@@ -38,7 +38,7 @@ def logits_agree(folder: Path, kind: str) -> None:
         lesson = lessons.clip_lesson(5, 9, (320, 240), 2)
         lesson.questions = lesson.questions[:1]
     batch = batches.batch([lesson], batches.Speller(words.trained(words.corpus())))
-    hidden = model.think(stored, SHAPE, batch, model.see(stored, SHAPE, batch))
+    hidden = model.think(stored, SHAPE, batch, model.see(stored, SHAPE, batch)).hidden
     ours = hidden @ stored["model.embed_tokens.weight"].T
 
     theirs = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
@@ -77,10 +77,10 @@ def questions_apart(folder: Path) -> None:
         lesson.questions = asked
         batch = batches.batch([lesson], speller)
         first, end = batch.spans[-1]
-        return model.think(weights, SHAPE, batch, model.see(weights, SHAPE, batch))[:, first:end]
+        return model.think(weights, SHAPE, batch, model.see(weights, SHAPE, batch)).hidden[:, first:end]
 
-    question = ("Describe this image.", "A red star.")
-    torch.testing.assert_close(hidden([question]), hidden([("How many?", "There are 2."), question]))
+    question = lessons.Question("Describe this image.", "A red star.")
+    torch.testing.assert_close(hidden([question]), hidden([lessons.Question("How many?", "There are 2."), question]))
 
 
 def built_twice(folder: Path) -> None:

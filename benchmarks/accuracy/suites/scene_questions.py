@@ -80,15 +80,34 @@ def counting(random: Random, things: Sequence[Thing]) -> Iterator[Asked]:
 
 def grounding(random: Random, things: Sequence[Thing]) -> Iterator[Asked]:
     """One thing by where it is among others: `the largest star`, and `the circle left of the square`."""
-    place, measure = random.choice(list(lessons.PLACES.items()))
     name, found = ("shape", list(things)) if random.random() < 0.3 else lessons.named(random, things)
-    if found:
-        truth = {"bbox": min(found, key=measure).bbox}
+    places = [place for place in lessons.PLACES if is_clear(place, found)]
+    if places:
+        place = random.choice(places)
+        truth = {"bbox": min(found, key=lessons.PLACES[place]).bbox}
         yield Asked("ground", DETECT, {"prompt": f"the {place} {name}"}, truth)
     related = relations(things)
     if related:
         phrase, thing = random.choice(related)
         yield Asked("relate", DETECT, {"prompt": phrase}, {"bbox": thing.bbox})
+
+
+CLEAR_SHARE, CLEAR_PX = 0.15, 12
+"""What the largest is larger than the next, as a share; what the leftmost's middle is further left, in pixels."""
+
+
+def is_clear(place: str, found: Sequence[Thing]) -> bool:
+    """Whether one of them is the largest, or leftmost, also where the picture is shown much smaller.
+
+    >>> is_clear("leftmost", [Thing("star", "red", (0, 0, 9, 9)), Thing("star", "blue", (2, 50, 11, 59))])
+    False
+    """
+    if len(found) < 2:
+        return len(found) == 1
+    first, second = sorted(map(lessons.PLACES[place], found))[:2]
+    if place in ("largest", "smallest"):
+        return second - first >= CLEAR_SHARE * max(abs(first), abs(second))
+    return second - first >= 2 * CLEAR_PX
 
 
 def relations(things: Sequence[Thing]) -> list[tuple[str, Thing]]:

@@ -69,7 +69,7 @@ def read_records(file: Path) -> Iterator[Record]:
     for line in file.read_bytes().splitlines():
         try:
             yield Record(**orjson.loads(line))
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, TypeError):  # cut off, or of an older form
             continue
 
 
@@ -83,9 +83,11 @@ async def answers(
     concurrency: int,
     tell: Tell = lambda record: None,
 ) -> list[Record]:
-    """A record for each item, in their order: those known, and the server's answers to the others."""
-    records = dict(known)
-    waiting = iter([item for item in items if item.id not in known])
+    """A record for each item, in their order: those known, and the server's answers to the others. A record of another
+    truth is of another question, asked before the suite was changed.
+    """
+    records = {item.id: known[item.id] for item in items if is_known(item, known)}
+    waiting = iter([item for item in items if item.id not in records])
     with (folder / ANSWERS).open("ab") as file:
         if file.tell() and not (folder / ANSWERS).read_bytes().endswith(b"\n"):
             file.write(b"\n")  # behind a line that was cut off
@@ -102,6 +104,10 @@ async def answers(
             for _ in range(concurrency):
                 group.create_task(worker())
     return [records[item.id] for item in items]
+
+
+def is_known(item: Item, known: dict[str, Record]) -> bool:
+    return item.id in known and known[item.id].truth == _json(item.truth)
 
 
 async def asked(item: Item, client: httpx2.AsyncClient, model: str) -> Record:

@@ -51,7 +51,7 @@ async def measure(options: Options, command: str = "") -> Outcome:
         model = await asking.served_model(client, options.model)
         run = {"suite": options.suite, "model": model}
         known = asking.open_run(options.out, run, fresh=options.fresh)
-        done = sum(item.id in known for item in asked)
+        done = sum(asking.is_known(item, known) for item in asked)
         with asking.progress(len(asked), done, quiet=options.quiet) as tell:
             records = await asking.answers(
                 asked, client, options.out, known, model=model, concurrency=options.concurrency, tell=tell

@@ -16,19 +16,19 @@ from PIL import Image
 import benchmarks.accuracy
 from benchmarks.accuracy import asking
 from benchmarks.accuracy.__main__ import read_options
-from benchmarks.accuracy.items import Item
+from benchmarks.accuracy.items import Item, Record
 from benchmarks.accuracy.perfect import PerfectEngine
 from benchmarks.accuracy.run import Options, measure
 from benchmarks.accuracy.suites import Wanted
 from benchmarks.accuracy.suites.scenes import Sizes, items
 from tests.accuracy.conftest import gateway_before, perfect_gateway
 
-FEW = Sizes(pictures=2, clips=0, long_clips=0, pages=1, screens=1)
+FEW = Wanted(Sizes(pictures=2, clips=0, long_clips=0, pages=0, screens=1), kinds=("detect", "count", "act"))
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def options(url: str, out: Path, **more: Any) -> Options:
-    return Options(url=url, out=out, wanted=Wanted(sizes=FEW), quiet=True, **more)
+    return Options(url=url, out=out, wanted=FEW, quiet=True, **more)
 
 
 async def test_a_run_leaves_figures_a_table_plots_and_every_answer(tmp_path: Path):
@@ -62,6 +62,14 @@ async def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path):
         }
         await measure(options(gateway, tmp_path, fresh=True))
         assert engine.stats()["requests"] - before == 3 + len(lines)
+
+
+async def test_an_answer_to_what_is_no_longer_the_question_is_not_kept(tmp_path: Path):
+    server = Server(said(200))
+    known = {QUESTION.id: Record(QUESTION.id, QUESTION.kind, {"count": 3}, {}, {"objects": []})}
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(server), base_url="http://server") as client:
+        (record,) = await asking.answers([QUESTION], client, tmp_path, known, model="model", concurrency=1)
+    assert (record.truth, server.asked) == ({}, 1)
 
 
 async def test_answers_of_another_model_are_not_mixed_in(tmp_path: Path):

@@ -29,6 +29,7 @@ from server.tasks.task import Task, TaskRequest
 MOST_PAGES_LOOKED_AT = 8
 AROUND_TOKENS = 2
 """`<|vision_start|>` and `<|vision_end|>` of each picture or clip."""
+MARKS = {"type": "text", "text": "<|vision_start|><|image_pad|><|vision_end|>"}
 TEMPLATE_TOKENS, MESSAGE_TOKENS = 3, 5
 SYSTEM_TOKENS = 11
 """The default system message with its marks, where the caller gives none."""
@@ -201,12 +202,11 @@ class Estimator:
 
     async def _text_tokens(self, messages: Any, items: int, model: str | None, tools: Any) -> tuple[int, bool]:
         """(tokens beside those of the pictures themselves, whether counted)."""
-        around = items * AROUND_TOKENS
         if model is not None and isinstance(messages, list):
             with contextlib.suppress(EngineUnavailable, EngineFailed, EngineTimeout, Overloaded):
-                body = {"model": model, "messages": without_media(messages)}
-                return await self._counted(body if tools is None else {**body, "tools": tools}, model) + around, True
-        return guessed_tokens(messages, tools) + around, False
+                body = {"model": model, "messages": with_marks(messages)}
+                return await self._counted(body if tools is None else {**body, "tools": tools}, model) - items, True
+        return guessed_tokens(messages, tools) + items * AROUND_TOKENS, False
 
     async def _counted(self, body: dict[str, Any], model: str) -> int:
         headers = b"content-type: application/json\r\n"
@@ -221,14 +221,15 @@ class Estimator:
             answer.close()
 
 
-def without_media(messages: Sequence[Any]) -> list[Any]:
-    """The same messages with the texts alone: what the engine's tokenizer counts without seeing a picture.
+def with_marks(messages: Sequence[Any]) -> list[Any]:
+    """The same messages with a picture's three marks in each picture's place: the engine's tokenizer counts them as it
+    would with the picture, of whose tokens the middle mark is one.
 
-    >>> without_media([{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "cat?"}]}])
-    [{'role': 'user', 'content': [{'type': 'text', 'text': 'cat?'}]}]
+    >>> with_marks([{"role": "user", "content": [{"type": "image_url"}]}])[0]["content"]
+    [{'type': 'text', 'text': '<|vision_start|><|image_pad|><|vision_end|>'}]
     """
     return [
-        {**message, "content": [part for part in message["content"] if not _is_media(part)]}
+        {**message, "content": [MARKS if _is_media(part) else part for part in message["content"]]}
         if isinstance(message, dict) and isinstance(message.get("content"), list)
         else message
         for message in messages

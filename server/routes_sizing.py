@@ -1,16 +1,18 @@
 """HTTP for sizing: what fits which card, and what a request would cost in tokens."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from server import rewrite
+from server.admission import Admission
 from server.body import ClientLeft
 from server.errors import InvalidValue, UnsupportedContentType
 from server.estimates import Estimate, Estimator
-from server.middleware import LEFT
+from server.middleware import LEFT, Exchange
 from server.routes import Caller
 from server.routes_tasks import checked, while_present
 from server.settings import Settings
@@ -18,6 +20,7 @@ from server.sizing.asked import NUMBERS, WORDS, demand_from
 from server.sizing.explain import as_json
 from server.sizing.fit import fit
 from server.tasks import Task
+from server.weighing import declared_bytes, places
 
 FORMS = {"messages": rewrite.CHAT, "input": rewrite.RESPONSE}
 """Field that a body has -> how it is read; a task's body has neither and is told by `?task=`."""
@@ -36,14 +39,22 @@ def sizing_routes(tasks: Sequence[Task[Any]]) -> APIRouter:
         """Whether a model fits a card, how much of it, and how to start it; each term of its memory explained."""
         return as_json(fit(demand_from(request.query_params)))
 
-    async def estimate(_: Caller, request: Request) -> Response:
+    async def estimate(caller: Caller, request: Request) -> Response:
         """Tokens that a request would cost: the body of a chat, responses or (with `?task=`) task request."""
-        with request.app.state.admission.place():
+        settings: Settings = request.app.state.settings
+        admission: Admission = request.app.state.admission
+        exchange: Exchange = request.scope["exchange"]
+        visit = admission.arrive(caller, declared_bytes(exchange.headers, settings.max_body_bytes))
+        try:
             work = await _work(request, by_name)
-            try:
-                found = await while_present(request.receive, work)
-            except ClientLeft:
-                return Response(status_code=LEFT)
+            weight = places(0, visit.bytes, settings)  # pictures are decoded; no engine sees them
+            if not visit.enter(weight):
+                await visit.wait(weight)
+            found = await while_present(request.receive, work())
+        except ClientLeft:
+            return Response(status_code=LEFT)
+        finally:
+            visit.leave()
         return JSONResponse(found.public())
 
     fits.__name__ = "fit"
@@ -62,7 +73,7 @@ ESTIMATE: dict[str, Any] = {
 }
 
 
-async def _work(request: Request, tasks: dict[str, Task[Any]]) -> Coroutine[Any, Any, Estimate]:
+async def _work(request: Request, tasks: dict[str, Task[Any]]) -> Callable[[], Coroutine[Any, Any, Estimate]]:
     """What is to be done for this request, its body read and checked."""
     state = request.app.state
     settings: Settings = state.settings
@@ -73,10 +84,11 @@ async def _work(request: Request, tasks: dict[str, Task[Any]]) -> Coroutine[Any,
     estimator = Estimator(state.pool, state.media, settings)
     name = request.query_params.get("task")
     if name is not None:
-        return estimator.task(_task(name, tasks), checked(_task(name, tasks), body, settings))
+        task = _task(name, tasks)
+        return partial(estimator.task, task, checked(task, body, settings))
     for field, form in FORMS.items():
         if field in body:
-            return estimator.chat(rewrite.prepare(body, raw, form, settings), field)
+            return partial(estimator.chat, rewrite.prepare(body, raw, form, settings), field)
     raise InvalidValue(
         f"the body has no messages and no input; for a task's body name the task: ?task={'|'.join(tasks)}",
         param="messages",

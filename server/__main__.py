@@ -102,7 +102,7 @@ async def serve(settings: Settings) -> int:
 
 
 async def _listen(settings: Settings, engine_urls: Sequence[str], engine: EngineProcess | None) -> int:
-    server = create_server(settings, engine_urls)
+    server = create_server(settings, engine_urls, shared=engine.shared if engine else None)
     welcome = asyncio.create_task(_welcome(settings, server, engine))
     watchdog = None
     if engine is not None:

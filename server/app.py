@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -48,13 +49,14 @@ SCOPES = frozenset({*CHAT_SCOPES.values(), *(task.name for task in TASKS)})
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # `metrics` counts; once is enough
 
 
-def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str]) -> Edge:
-    """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet.
+def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], shared: Path | None = None) -> Edge:
+    """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet. `shared` is a folder that
+    all of them take pictures from.
 
     Raises ValueError for keys that cannot be read, or a door left open: see `open_auth`.
     """
     auth = open_auth(settings, SCOPES)
-    media = MediaLoader(settings)
+    media = MediaLoader(settings, shared)
     idempotency = Idempotency()
 
     @asynccontextmanager
@@ -142,10 +144,13 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def create_server(settings: Settings, engine_urls: Sequence[str]) -> Server:
-    """The app behind a socket, with the limits of `settings`; `await server.serve()` runs it."""
+def create_server(settings: Settings, engine_urls: Sequence[str], *, shared: Path | None = None) -> Server:
+    """The app behind a socket, with the limits of `settings`; `await server.serve()` runs it.
+
+    `shared` is as `create_app` has it.
+    """
     pool = Pool(settings)
-    app = create_app(settings, pool, engine_urls)
+    app = create_app(settings, pool, engine_urls, shared)
     return Server(
         pool,
         uvicorn.Config(

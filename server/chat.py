@@ -9,6 +9,7 @@ request cuts the engine off the moment the client leaves, streaming or not.
 import asyncio
 import logging
 import time
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 import orjson
@@ -58,7 +59,9 @@ STREAM_HEAD = (
 class Loader(Protocol):
     """What the hot path needs of `MediaLoader`."""
 
-    async def load_image(self, source: Source, *, param: str, max_pixels: int | None = None) -> View:
+    async def load_image(
+        self, source: Source, *, param: str, max_pixels: int | None = None, by_file: bool = False
+    ) -> View:
         """See `MediaLoader.load_image`."""
 
     async def load_clip(self, source: Source | list[Source], *, param: str) -> Clip:
@@ -120,7 +123,8 @@ class Chat:
             assert task is not None
             link.watch(task.cancel)
             try:
-                await self._answer(raw, link, exchange, visit)
+                with ExitStack() as handed:
+                    await self._answer(raw, link, exchange, visit, handed)
             except asyncio.CancelledError:
                 if link.left:
                     task.uncancel()
@@ -129,7 +133,8 @@ class Chat:
         finally:
             visit.leave()
 
-    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, visit: Visit) -> None:
+    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, visit: Visit, handed: ExitStack) -> None:
+        """`handed` takes back what engines were handed by file."""
         caller = visit.caller
         form = FORMS[exchange.path]
         prepared = rewrite.rewritten(raw, form, self._settings)
@@ -140,7 +145,7 @@ class Chat:
             await visit.wait(weight)
         work = PLAIN
         if prepared.media:
-            sizes, work = await self._load_media(exchange.path, prepared.media)
+            sizes, work = await self._load_media(exchange.path, prepared.media, handed)
             notes += b"x-model-input-size: %b\r\n" % sizes
         payload = self._payload(prepared, raw, caller.cache_salt if form.is_cached else "")
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
@@ -181,12 +186,12 @@ class Chat:
             prepared.changed = True
         return model
 
-    async def _load_media(self, path: str, parts: list[MediaPart]) -> tuple[bytes, Work]:
+    async def _load_media(self, path: str, parts: list[MediaPart], handed: ExitStack) -> tuple[bytes, Work]:
         """Load and put every part; the sizes that the model is shown, for the caller to scale coordinates by."""
         started_s = time.perf_counter()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._load(part)) for part in parts]
+                tasks = [group.create_task(self._load(part, handed)) for part in parts]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # the first one cut the others off
         shown = [task.result() for task in tasks]
@@ -196,11 +201,13 @@ class Chat:
         metrics.MEDIA_S.observe(path, time.perf_counter() - started_s)
         return ",".join(f"{view.shown_wh[0]}x{view.shown_wh[1]}" for view in shown).encode(), Work.of(shown)
 
-    async def _load(self, part: MediaPart) -> View | Clip:
+    async def _load(self, part: MediaPart, handed: ExitStack) -> View | Clip:
         if part.kind == "video":
             return await self._media.load_clip(part.source, param=part.param)
         assert not isinstance(part.source, list)
-        return await self._media.load_image(part.source, param=part.param, max_pixels=part.max_pixels)
+        view = await self._media.load_image(part.source, param=part.param, max_pixels=part.max_pixels, by_file=True)
+        handed.callback(view.release)
+        return view
 
 
 def _salted(body: bytes | bytearray, salt: str) -> bytes:

@@ -68,14 +68,21 @@ class EngineProcess:
         on_progress: Callable[[str], None] = log.info,
         on_log: Callable[[str], None] | None = None,
     ) -> None:
-        """`command` starts the engine; `--uds PATH` is added. `environment` fills in what ours does not set."""
+        """`command` starts the engine; `--uds PATH` and the folder that it may take pictures from are added.
+        `environment` fills in what ours does not set.
+        """
         self.name = name
         self.state: State = "stopped"
         self.reason: str | None = None
         """Why it is not ready, or why it last died; None if it never did."""
         self.restarts = 0
         self.folder = new_folder()
-        self._command = [*command, "--uds", str(self.folder / "engine.sock")]
+        self.shared = self.folder / "shared"
+        """Where it takes pictures from, by `file:` URLs; see `media/handover.py`."""
+        self._command = [
+            *command,
+            *("--uds", str(self.folder / "engine.sock"), "--allowed-local-media-path", str(self.shared)),
+        ]
         self._environment = dict(environment)
         self._patience = patience or Patience()
         self._on_progress = on_progress
@@ -101,6 +108,7 @@ class EngineProcess:
         """Begin; returns before the engine is ready."""
         assert self._supervisor is None, "start() is for once"
         self.folder.mkdir(mode=0o700)
+        self.shared.mkdir()
         self.state = "starting"
         self._supervisor = asyncio.create_task(self._supervise(), name=f"supervise {self.name}")
 

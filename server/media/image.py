@@ -10,6 +10,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pybase64
@@ -17,6 +18,7 @@ from blake3 import blake3
 from PIL import Image
 
 from server.errors import MediaTooLarge, MediaUnreadable
+from server.media import handover
 from server.media.jobs import Part, Result
 from server.media.scale import resized
 from server.media.sizes import check_aspect_ratio, shown_size
@@ -53,17 +55,25 @@ DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeErr
 
 
 def decode(file: BinaryIO, parts: Sequence[Part], options: Mapping[str, Any]) -> Result:
-    """One picture, ready to send. Options: param, min_pixels, max_pixels, budget, most_pixels, most_bytes."""
+    """One picture, ready to send. Options: param, min_pixels, max_pixels, budget, most_pixels, most_bytes, and file,
+    where it is to be written; it comes as a data: URI all the same if that fails.
+    """
     data = read_part(file, parts[0], options, noun="image")
     picture = Picture(data, most_pixels=options["most_pixels"], param=options["param"])
     shown = shown_size(picture.wh, options["min_pixels"], options["max_pixels"], budget=options["budget"])
     facts = {"original_wh": picture.wh, "shown_wh": shown, "digest": digest(data)}
     if picture.can_pass_untouched(shown):
         picture.verify()
-        return Result(facts, [f"data:image/{picture.kind.lower()};base64,".encode(), pybase64.b64encode(data)])
+        return _handed(facts, picture.kind.lower(), data, options.get("file"))
     buffer = io.BytesIO()
     picture.pixels(shown).save(buffer, "BMP")
-    return Result(facts, [b"data:image/bmp;base64,", pybase64.b64encode(buffer.getbuffer())])
+    return _handed(facts, "bmp", buffer.getbuffer(), options.get("file"))
+
+
+def _handed(facts: dict[str, Any], kind: str, data: bytes | memoryview, file: str | None) -> Result:
+    if file is not None and handover.write(Path(file), data):
+        return Result({**facts, "is_file": True}, [])
+    return Result(facts, [f"data:image/{kind};base64,".encode(), pybase64.b64encode(data)])
 
 
 def read_part(file: BinaryIO, part: Part, options: Mapping[str, Any], *, noun: str) -> bytes | memoryview:

@@ -5,10 +5,12 @@ import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from server.errors import InvalidValue, MediaTooLarge
 from server.media.fetch import Fetcher
+from server.media.handover import Handover, discard
 from server.media.jobs import Part, scratch_file, write_all
 from server.media.opened import Document, Film
 from server.media.source import Inline, Remote, Source, frame_sources, parse_source
@@ -30,7 +32,9 @@ class MediaLoader:
     does not finish soon is killed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Path | None = None) -> None:
+        """`shared` is a folder that every engine takes pictures from, if there is one."""
+        self._handover = None if shared is None else Handover(shared)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._settings = settings
         self._threads = min(cores, MOST_DECODE_THREADS)
@@ -49,13 +53,23 @@ class MediaLoader:
         """Ends them; nothing is left running."""
         await self._workers.close()
 
-    async def load_image(self, source: Source, *, param: str, max_pixels: int | None = None) -> View:
+    async def load_image(
+        self, source: Source, *, param: str, max_pixels: int | None = None, by_file: bool = False
+    ) -> View:
         """A picture from a data: URI, an http(s) URL or bare base64.
 
-        `max_pixels` lowers what the model is shown (`detail`); it cannot raise it above `image_max_pixels`.
+        `max_pixels` lowers what the model is shown (`detail`); it cannot raise it above `image_max_pixels`. `by_file`:
+        the engine may be handed a file, where it takes files; the caller then calls `View.release` at the end.
         """
         options = self._image_options(param, max_pixels)
-        return _view(await self._load("image", [parse_source(source, param=param)], options))
+        parsed = parse_source(source, param=param)
+        if not by_file or self._handover is None:
+            return _view(await self._load("image", [parsed], options))
+        with self._handover.new_file() as path:
+            view = _view(await self._load("image", [parsed], {**options, "file": path and str(path)}), path)
+            if path is not None and view.file is None:
+                discard(path)
+            return view
 
     async def load_image_bytes(self, data: bytes, *, param: str, max_pixels: int | None = None) -> View:
         """A picture from its file's bytes: an upload."""
@@ -255,9 +269,11 @@ def _part_of(frames: Sequence[Remote | Inline], options: dict[str, Any]) -> Sequ
     return chosen
 
 
-def _view(answer: Answer) -> View:
+def _view(answer: Answer, path: Path | None = None) -> View:
     facts, url = answer
-    return View(_size(facts["original_wh"]), _size(facts["shown_wh"]), url, facts["digest"])
+    file = path if path is not None and facts.get("is_file") else None
+    url = url if file is None else file.as_uri()
+    return View(_size(facts["original_wh"]), _size(facts["shown_wh"]), url, facts["digest"], file=file)
 
 
 def _clip(answer: Answer, engine_fps: float) -> Clip:

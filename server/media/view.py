@@ -1,6 +1,9 @@
 """What the model is shown: a picture (`View`) or a sampled clip (`Clip`), each remembering the caller's own space."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from server.media.handover import discard
 
 Size = tuple[int, int]
 """(width, height) in pixels, always in this order."""
@@ -18,7 +21,7 @@ class View:
     shown_wh: Size
     """After smart_resize: both sides multiples of 28, so that the engine's own resize is the identity."""
     url: str
-    """`data:image/...;base64,...`, exactly what is sent to the engine."""
+    """`data:image/...;base64,...`, exactly what is sent to the engine; or `file:...`, if it was handed over so."""
     digest: str
     """Hex BLAKE3 of the caller's bytes: the same picture has the same digest, whoever sends it."""
     page: int | None = None
@@ -27,6 +30,13 @@ class View:
     """The page's size in points, 1/72 inch."""
     time_s: float | None = None
     """Seconds from the start of the caller's clip."""
+    file: Path | None = None
+    """What `url` names, where the picture is handed over as a file."""
+
+    def release(self) -> None:
+        """The request is done: no engine will look at it again."""
+        if self.file is not None:
+            discard(self.file)
 
     @property
     def name(self) -> str:

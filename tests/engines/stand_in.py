@@ -27,6 +27,7 @@ class Health(BaseHTTPRequestHandler):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--uds", required=True)
+    parser.add_argument("--allowed-local-media-path", required=True)
     parser.add_argument("--lives", type=Path, help="a file that holds the process id of each life, one a line")
     parser.add_argument("--ready-after", type=float, default=0)
     parser.add_argument("--say", default="")

@@ -7,6 +7,7 @@ model would tell it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 
 from PIL import Image, ImageChops, ImageStat
@@ -127,10 +128,16 @@ def colour_of(frame: Image.Image, mask: Image.Image) -> str:
 
 def overlap(mask: Image.Image, label: str) -> float:
     """How much of a mask and of a shape of the same size is shared, 0..1."""
-    side = max(mask.size) * 4
-    drawn = Image.new("RGB", (side, side))
-    box = scenes.draw_shape(drawn, label, (255, 255, 255), 0, 0, side)
-    shape = drawn.getchannel(0).crop(box).resize(mask.size, Image.Resampling.BOX).point([0] * 128 + [255] * 128)
+    shape = shape_mask(label, mask.size)
     both = ImageChops.darker(shape, mask).histogram()[255]
     either = ImageChops.lighter(shape, mask).histogram()[255]
     return both / max(1, either)
+
+
+@lru_cache(maxsize=256)
+def shape_mask(label: str, wh: Wh) -> Image.Image:
+    """A shape that fills a picture of this size."""
+    side = max(wh) * 4
+    drawn = Image.new("RGB", (side, side))
+    box = scenes.draw_shape(drawn, label, (255, 255, 255), 0, 0, side)
+    return drawn.getchannel(0).crop(box).resize(wh, Image.Resampling.BOX).point([0] * 128 + [255] * 128)

@@ -107,19 +107,18 @@ def picture_items(seed: int) -> Iterator[Item]:
 @lru_cache(maxsize=4)
 def clip_of(seed: int) -> scenes.Clip:
     """The clip of a seed; from FIRST_LONG_SEED on ten minutes with many events."""
-    random = Random(f"clip file {seed}")
-    wh = random.choice(CLIP_SIZES)
     if seed >= FIRST_LONG_SEED:
-        return long_clip(seed, wh)
-    clip = scenes.clip(seed, wh=wh)
+        return long_clip(seed)
+    random = Random(f"clip file {seed}")
+    clip = scenes.clip(seed, wh=random.choice(CLIP_SIZES))
     rates = [rate for rate in CLIP_RATES if rate * clip.duration_s <= MOST_FRAMES]
     return replace(clip, fps=random.choice(rates or CLIP_RATES[-1:]))
 
 
-def long_clip(seed: int, wh: tuple[int, int]) -> scenes.Clip:
+def long_clip(seed: int) -> scenes.Clip:
     """The first of the seeds that are this one and so many millions more whose clip has enough events."""
     for further in range(100):
-        clip = scenes.clip(seed + further * 1_000_000, LONG_S, wh, fps=4, max_events=30)
+        clip = scenes.clip(seed + further * 1_000_000, LONG_S, CLIP_SIZES[0], fps=4, max_events=30)
         if len(clip.events) >= LEAST_LONG_EVENTS:
             return clip
     raise AssertionError("one clip in two has as many events")

@@ -98,7 +98,7 @@ def _more_gpus(demand: Demand) -> Iterator[tuple[str, Demand]]:
 
 def _larger_gpus(demand: Demand) -> Iterator[tuple[str, Demand]]:
     for gpu in gpus().values():
-        if gpu.usable_gib > demand.gpu.usable_gib:
+        if gpu.usable_gib > demand.gpu.usable_gib and gpu.has_bfloat16:
             yield f"the card is {'an' if gpu.name[0] in 'ALHR' else 'a'} {gpu.name}", replace(demand, gpu=gpu)
 
 

@@ -22,11 +22,13 @@ from server.engines.watchdog import restart_when_stuck
 from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
 from server.keys import is_plain
+from server.limits import Limiter
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 from server.sizing import command as sizing_command
 
 HOW_TO_GIVE_KEYS = (
-    "give keys in QVL_API_KEY and QVL_ENGINE_API_KEY, or by --keys-file, or callers' keys by hash: --api-key sha256:..."
+    "give it in QVL_API_KEY, QVL_ENGINE_API_KEY or QVL_REDIS_URL; callers' keys also by --keys-file, or by hash: "
+    "--api-key sha256:..."
 )
 FAILED, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
@@ -67,7 +69,8 @@ def plain_keys(arguments: Sequence[str]) -> str:
         entries = (inline if sign else value).split(",")
         is_callers = len(name) > len("--a") and "--api-key".startswith(name)
         is_engines = len(name) > len("--engine-") and "--engine-api-key".startswith(name)
-        if is_engines or (is_callers and any(map(is_plain, entries))):
+        is_redis = name == "--redis-url" and "@" in (inline or value)
+        if is_engines or is_redis or (is_callers and any(map(is_plain, entries))):
             return name
     return ""
 
@@ -84,6 +87,7 @@ async def serve(settings: Settings) -> int:
         for url in settings.engine_url:
             parse_url(url)
         open_auth(settings, SCOPES)
+        Limiter(settings)
     except ValueError as exc:
         say(str(exc))
         return USAGE_ERROR

@@ -30,8 +30,10 @@ from server.errors import (
     MissingField,
     NotFound,
 )
+from server.gate import Gate
 from server.http import protocol_class
 from server.idempotency import Idempotency
+from server.limits import Limiter
 from server.media import MediaLoader
 from server.middleware import Edge
 from server.playground import playground_routes
@@ -71,6 +73,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
             await pool.close()
             await media.close()
             await auth.close()
+            await limiter.close()
 
     api = Api(
         title="Qwen2.5-VL server",
@@ -95,9 +98,11 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unforeseen)
     admission = Admission(settings)
+    limiter = Limiter(settings)
+    gate = Gate(settings, auth, limiter, admission)
     api.state.media = media
     api.state.idempotency = idempotency
-    api.state.admission = admission
+    api.state.gate = gate
     metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
     metrics.WAITING.read = lambda: iter([((), admission.queued)])
     metrics.PLACES.read = lambda: iter([(("taken",), admission.taken), (("all",), admission.limit)])
@@ -105,7 +110,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)
-    chat = Chat(settings, pool, media, auth, admission)
+    chat = Chat(settings, pool, media, gate)
     return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
 
 
@@ -173,8 +178,9 @@ def create_server(settings: Settings, engine_urls: Sequence[str], *, shared: Pat
     )
 
 
-async def _gateway_error(_: Request, failure: Exception) -> JSONResponse:
+async def _gateway_error(request: Request, failure: Exception) -> JSONResponse:
     assert isinstance(failure, GatewayError)
+    request.scope["exchange"].code = failure.code
     return JSONResponse(failure.body(), failure.status, failure.headers)
 
 

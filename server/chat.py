@@ -9,19 +9,22 @@ request cuts the engine off the moment the client leaves, streaming or not.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Protocol
 
 import orjson
 
-from server import metrics, rewrite
-from server.admission import Admission, Visit
-from server.auth import Auth, check_model, check_task
+from server import metrics, rewrite, stages
+from server.admission import Visit
+from server.auth import check_model
 from server.body import ClientLeft, check_length
+from server.counting import Tally, usage_in
 from server.engines.pool import Pool
 from server.engines.wire import Answer
 from server.engines.work import PLAIN, Work
 from server.errors import GatewayError, InternalError, MethodNotAllowed, MissingField, UnsupportedContentType
+from server.gate import Gate
 from server.http import Link
 from server.keys import Caller
 from server.media.view import Clip, View
@@ -30,7 +33,7 @@ from server.protocol import engine_error, first_event_error
 from server.pump import Pump
 from server.rewrite import MediaPart, Prepared, Source
 from server.settings import Settings
-from server.weighing import declared_bytes, parts_tokens, places
+from server.weighing import parts_tokens
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +74,11 @@ class Loader(Protocol):
 class Chat:
     """Serves `FORMS`."""
 
-    def __init__(self, settings: Settings, pool: Pool, media: Loader, auth: Auth, admission: Admission) -> None:
+    def __init__(self, settings: Settings, pool: Pool, media: Loader, gate: Gate) -> None:
         self._settings = settings
         self._pool = pool
         self._media = media
-        self._auth = auth
-        self._admission = admission
+        self._gate = gate
 
     def serves(self, path: str) -> bool:
         """See `HotPath.serves`."""
@@ -104,10 +106,7 @@ class Chat:
         settings = self._settings
         if exchange.method != "POST":
             raise MethodNotAllowed(f"{exchange.path} takes POST, not {exchange.method}", headers={"allow": "POST"})
-        caller = self._auth.caller(exchange.headers)
-        exchange.caller = caller.name
-        if caller.tasks is not None:
-            check_task(caller, SCOPES[exchange.path])
+        caller = self._gate.caller(exchange, SCOPES[exchange.path])
         check_length(exchange.headers, settings.max_body_bytes)
         content_type = exchange.headers.get(b"content-type", b"application/json")
         if b"json" not in content_type.lower():
@@ -115,7 +114,7 @@ class Chat:
                 f"content-type is {content_type.decode('latin-1')[:100]}; it must be application/json",
                 param="content-type",
             )
-        visit = self._admission.arrive(caller, declared_bytes(exchange.headers, settings.max_body_bytes))
+        visit = await self._gate.arrive(exchange, caller)
         try:
             raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
             visit.settle(len(raw))
@@ -139,38 +138,37 @@ class Chat:
         form = FORMS[exchange.path]
         prepared = rewrite.rewritten(raw, form, self._settings)
         model = self._resolve_model(prepared, caller)
+        exchange.model = model or ""
         notes = _notes(exchange.path, prepared)
-        weight = places(parts_tokens(prepared.media, self._settings), len(raw), self._settings)
-        if not visit.enter(weight):
-            await visit.wait(weight)
+        await self._gate.admit(exchange, visit, parts_tokens(prepared.media, self._settings))
+        if exchange.quota is not None:
+            notes += _header_lines(exchange.quota.headers())
         work = PLAIN
         if prepared.media:
             sizes, work = await self._load_media(exchange.path, prepared.media, handed)
             notes += b"x-model-input-size: %b\r\n" % sizes
-        payload = self._payload(prepared, raw, caller.cache_salt if form.is_cached else "")
+            exchange.visual_tokens = work.visual_tokens
+        asks_usage = bool(caller.cache_salt) and _ask_usage(prepared, form)
+        payload = _payload(prepared, raw, _additions(caller.cache_salt if form.is_cached else "", asks_usage))
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
         if b"traceparent" in exchange.headers:
             headers += b"traceparent: %b\r\n" % exchange.headers[b"traceparent"]
+        asked_s = time.perf_counter()
         answer = await self._pool.ask("POST", exchange.path, payload, headers, model, work)
         try:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body(), *form.text_fields[:1])
             if answer.is_stream:
+                exchange.tally = link.tally = Tally(hide_usage=asks_usage)
                 await _stream(answer, link, exchange, notes, *form.text_fields[:1])
             else:
                 body = form.tidy(answer.body(), prepared.body) if form.tidy else answer.body()
+                exchange.count(*(usage_in(body) or (0, 0)))
                 exchange.begin(200)
                 link.answer(200, JSON_HEAD % (exchange.id, notes), body)
         finally:
             answer.close()
-
-    @staticmethod
-    def _payload(prepared: Prepared, raw: bytearray, salt: str) -> bytes:
-        if not prepared.changed:
-            return _salted(raw, salt) if salt else bytes(raw)
-        if salt:
-            prepared.body["cache_salt"] = salt
-        return orjson.dumps(prepared.body)
+            stages.add("engine", asked_s, time.perf_counter())
 
     def _resolve_model(self, prepared: Prepared, caller: Caller) -> str | None:
         name = prepared.body.get("model")
@@ -210,13 +208,41 @@ class Chat:
         return view
 
 
-def _salted(body: bytes | bytearray, salt: str) -> bytes:
-    """A JSON object with vLLM's `cache_salt` put first: writing it into the bytes spares a whole request its encoding.
+def _ask_usage(prepared: Prepared, form: rewrite.Form) -> bool:
+    """Whether to ask for the usage of a stream whose client did not: a key's tokens are counted."""
+    if not prepared.stream or not form.is_counted:
+        return False
+    options = prepared.body.get("stream_options") or {}
+    return options.get("include_usage") is not True
 
-    >>> _salted(b' {"n":1}', "s")
+
+def _additions(salt: str, asks_usage: bool) -> dict[str, Any]:
+    """What we ask the engine beyond what the client asked."""
+    added: dict[str, Any] = {"cache_salt": salt} if salt else {}
+    if asks_usage:
+        added["stream_options"] = {"include_usage": True}
+    return added
+
+
+def _payload(prepared: Prepared, raw: bytearray, added: dict[str, Any]) -> bytes:
+    """The body for the engine. What is added to one that is as it came is written into its bytes: that spares a whole
+    request its encoding.
+
+    >>> _payload(Prepared({"n": 1}, stream=False), bytearray(b' {"n":1}'), {"cache_salt": "s"})
     b'{"cache_salt":"s","n":1}'
     """
-    return b'{"cache_salt":"%b",%b' % (salt.encode(), bytes(body[body.index(b"{") + 1 :]))
+    if not added:
+        return orjson.dumps(prepared.body) if prepared.changed else bytes(raw)
+    if prepared.changed or not added.keys().isdisjoint(prepared.body):
+        options = prepared.body.get("stream_options") or {}
+        if "stream_options" in added:
+            added["stream_options"] = {**options, **added["stream_options"]}
+        return orjson.dumps({**prepared.body, **added})
+    return b"%b,%b" % (orjson.dumps(added)[:-1], bytes(raw[raw.index(b"{") + 1 :]))
+
+
+def _header_lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
 
 
 def _notes(path: str, prepared: Prepared) -> bytes:
@@ -242,9 +268,11 @@ async def _stream(answer: Answer, link: Link, exchange: Exchange, notes: bytes, 
 
 
 def _refuse(link: Link, exchange: Exchange, failure: GatewayError) -> None:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in failure.headers.items())
+    exchange.code = failure.code
     exchange.begin(failure.status)
-    link.answer(failure.status, JSON_HEAD % (exchange.id, lines.encode("latin-1")), orjson.dumps(failure.body()))
+    limits = exchange.quota.headers() if exchange.quota is not None else {}
+    head = JSON_HEAD % (exchange.id, _header_lines({**limits, **failure.headers}))
+    link.answer(failure.status, head, orjson.dumps(failure.body()))
 
 
 def openapi_paths() -> dict[str, Any]:

@@ -112,6 +112,22 @@ FIRST_BYTE_S = Histogram(
     "qvl_time_to_first_byte_seconds", "From a request's head to its answer's first byte.", "path", SECONDS
 )
 MEDIA_S = Histogram("qvl_media_seconds", "Fetching and decoding the media of one request.", "path", SECONDS)
+CALLER_REQUESTS = Counter("qvl_caller_requests", "Requests answered, by the name of the key.", ["caller"])
+CALLER_TOKENS = Counter(
+    "qvl_caller_tokens",
+    "Tokens of prompts and answers, visual tokens among the prompts', by the name of the key.",
+    ["caller", "kind"],
+)
+LOOPS = Counter("qvl_loops_cut", "Answers that went round and were cut off.", ["path"])
+WARNINGS = Counter(
+    "qvl_warnings", "What was repaired, clipped, dropped or cut in answers, by its code.", ["path", "code"]
+)
+STAGE_S = Histogram(
+    "qvl_stage_seconds",
+    "Parts of requests: queue, fetch and decode of media, engine, read of its answer.",
+    "stage",
+    SECONDS,
+)
 VISUAL_TOKENS = Counter("qvl_visual_tokens", "Visual tokens sent to engines.", ["path"])
 STRIPPED = Counter("qvl_stripped_fields", "Fields of requests that a client must not steer.", ["path"])
 IN_FLIGHT = Gauge("qvl_requests_in_flight", "Requests being worked on.", [])

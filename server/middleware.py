@@ -15,10 +15,13 @@ from urllib.parse import quote
 
 import orjson
 
-from server import metrics
+from server import metrics, stages
 from server.body import body_too_large, check_length
+from server.counting import Tally
 from server.errors import BodyTooLarge, GatewayError
 from server.http import Link
+from server.limits import Quota
+from server.stages import Stage
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,7 +38,25 @@ LEFT = 499  # nginx's code for a client that closed first; only ever seen in log
 class Exchange:
     """One request and what became of it."""
 
-    __slots__ = ("caller", "first_byte_s", "headers", "id", "method", "path", "route", "started_s", "status")
+    __slots__ = (
+        "caller",
+        "code",
+        "completion_tokens",
+        "first_byte_s",
+        "headers",
+        "id",
+        "method",
+        "model",
+        "path",
+        "prompt_tokens",
+        "quota",
+        "route",
+        "stages",
+        "started_s",
+        "status",
+        "tally",
+        "visual_tokens",
+    )
 
     def __init__(self, request_id: bytes, method: str, path: str, headers: dict[bytes, bytes]) -> None:
         self.id = request_id
@@ -48,6 +69,22 @@ class Exchange:
         self.first_byte_s = 0.0
         self.status = 0
         self.caller = "-"
+        self.code = ""
+        """Of the error that was answered."""
+        self.model = ""
+        self.quota: Quota | None = None
+        """The caller's limits, where there are any."""
+        self.stages: list[Stage] = []
+        self.tally: Tally | None = None
+        """Of a stream."""
+        self.visual_tokens = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+
+    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """The engine has said what an answer cost; a task asks several times."""
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
 
     def begin(self, status: int) -> None:
         """The answer's first byte goes out."""
@@ -120,6 +157,7 @@ class Edge:
         if not request_id or not CLIENT_ID.fullmatch(request_id):
             request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
         exchange = Exchange(request_id, scope["method"], scope["path"], headers)
+        stages.note_in(exchange.stages)
         scope["exchange"] = exchange
         open_link = scope.pop("open_link")  # kept there, it would be a reference cycle: 10 us of collection a request
         try:
@@ -154,6 +192,10 @@ class Edge:
                     await _read_rest(receive)
                 exchange.begin(message["status"])
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", exchange.id)]
+                if exchange.quota is not None and message["status"] != 429:  # an error has them already
+                    message["headers"] += [
+                        (name.encode(), text.encode()) for name, text in exchange.quota.headers().items()
+                    ]
             await send(message)
 
         try:
@@ -164,6 +206,19 @@ class Edge:
 
     def _finish(self, exchange: Exchange) -> None:
         duration_s = time.perf_counter() - exchange.started_s
+        if exchange.tally is not None:
+            exchange.count(*exchange.tally.usage())
+        if exchange.quota is not None:
+            exchange.quota.settle(exchange.prompt_tokens + exchange.completion_tokens)
+        caller = exchange.caller
+        metrics.CALLER_REQUESTS.add((caller,))
+        for kind, tokens in (
+            ("prompt", exchange.prompt_tokens),
+            ("completion", exchange.completion_tokens),
+            ("visual", exchange.visual_tokens),
+        ):
+            if tokens:
+                metrics.CALLER_TOKENS.add((caller, kind), tokens)
         metrics.REQUESTS.add((exchange.route, str(exchange.status or LEFT)))
         metrics.DURATION_S.observe(exchange.route, duration_s)
         if exchange.first_byte_s:
@@ -201,6 +256,7 @@ async def send_error(send: Send, exchange: Exchange, failure: GatewayError) -> N
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", exchange.id),
     ]
+    exchange.code = failure.code
     exchange.begin(failure.status)
     await send({"type": "http.response.start", "status": failure.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -95,6 +95,8 @@ class Form:
     """A check over several fields."""
     is_cached: bool = True
     """Whether the engine takes a `cache_salt` with it."""
+    is_counted: bool = False
+    """Whether a stream's usage comes only where `stream_options.include_usage` asks for it."""
     tidy: Callable[[bytes, dict[str, Any]], bytes] | None = None
     """(whole answer, request) -> the answer as OpenAI's schema has it."""
 
@@ -361,10 +363,16 @@ CHAT = Form(
     ("messages", "tools", "documents"),
     media="chat",
     strict=_check_logprobs,
+    is_counted=True,
     tidy=protocol.completion,
 )
 COMPLETION = Form(
-    checks.COMPLETION, ("model", "prompt"), ("prompt", "suffix"), control=ANY_VISION, tidy=protocol.completion
+    checks.COMPLETION,
+    ("model", "prompt"),
+    ("prompt", "suffix"),
+    control=ANY_VISION,
+    is_counted=True,
+    tidy=protocol.completion,
 )
 RESPONSE = Form(
     checks.RESPONSE, ("model", "input"), ("input", "instructions", "tools"), media="responses", tidy=response

@@ -8,19 +8,17 @@ import base64
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from server import rewrite
-from server.admission import Admission
 from server.asking import Asker
-from server.auth import check_task
 from server.body import ClientLeft
 from server.errors import (
     GatewayError,
@@ -30,15 +28,17 @@ from server.errors import (
     MissingField,
     UnsupportedContentType,
 )
+from server.gate import Gate
 from server.idempotency import Idempotency
+from server.media import MediaLoader
 from server.middleware import LEFT, Exchange
 from server.protocol import error_event
-from server.routes import Caller
+from server.routes import Caller, exchange_of
 from server.settings import Settings
 from server.task_runs import Event, TaskRun
 from server.tasks import Task
 from server.tasks.task import TaskRequest
-from server.weighing import declared_bytes, places, task_tokens
+from server.weighing import task_tokens
 
 log = logging.getLogger(__name__)
 
@@ -112,25 +112,23 @@ def request_body(task: Task[Any]) -> dict[str, Any]:
 
 
 def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
-    async def endpoint(caller: Caller, request: Request) -> Response:
-        check_task(caller, task.name)
+    async def endpoint(request: Request, exchange: Annotated[Exchange, Depends(exchange_of)]) -> Response:
         app: FastAPI = request.app
         settings: Settings = app.state.settings
-        admission: Admission = app.state.admission
-        exchange: Exchange = request.scope["exchange"]
+        gate: Gate = app.state.gate
+        caller = gate.caller(exchange, task.name)
         raw_key = request.headers.get("idempotency-key")
-        visit = admission.arrive(caller, declared_bytes(exchange.headers, settings.max_body_bytes))
+        visit = await gate.arrive(exchange, caller)
         with contextlib.ExitStack() as stay:
             stay.callback(visit.leave)
             fields = await _fields(task, request, settings)
             asked = checked(task, fields, settings)
-            weight = places(task_tokens(task, asked, settings), visit.bytes, settings)
 
             async def run() -> TaskRun:
-                if not visit.enter(weight):
-                    await visit.wait(weight)
+                await gate.admit(exchange, visit, task_tokens(task, asked, settings))
                 asker = Asker(app.state.pool, settings, exchange.id, caller)
-                return TaskRun(task, asked, asker=asker, media=app.state.media, settings=settings)
+                media: MediaLoader = app.state.media
+                return TaskRun(task, asked, asker=asker, media=media, settings=settings, costs=exchange)
 
             async def answered() -> bytes:
                 with stay.pop_all():  # the work may outlast this request: see `Idempotency`

@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     """Longest wait for a place, in seconds."""
     max_concurrent: Count = 0
     """Most requests of one key at once, where the key does not say; 0: no limit."""
+    max_requests_per_minute: Count = 0
+    """Most requests of one key a minute, where the key does not say; 0: no limit."""
+    max_tokens_per_minute: Count = 0
+    """Most tokens of one key a minute, prompts and answers, where the key does not say; 0: no limit."""
+    redis_url: SecretStr | None = None
+    """Redis in which several gateways share those limits, `redis://host:6379/0`; None: each counts for itself."""
     max_n: AtLeastOne = 8
     """Most choices (`n`) in one request."""
     max_tokens_limit: AtLeastOne = 32768

@@ -10,9 +10,9 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from server import metrics
+from server import metrics, stages
 from server.asking import Asker
 from server.engines.work import Work
 from server.errors import GatewayError
@@ -33,15 +33,48 @@ class Event:
     data: dict[str, Any]
 
 
+class Costs(Protocol):
+    """Where a run's tokens are counted, as they are known: also of a run that is left before its end."""
+
+    model: str
+    visual_tokens: int
+
+    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """An answer is over, and cost so much."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """Costs that nobody asks about."""
+
+    model: str = ""
+    visual_tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """See `Costs.count`."""
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+
+
 class TaskRun:
     """One request at work."""
 
     def __init__(
-        self, task: Task[Any], request: TaskRequest, *, asker: Asker, media: MediaLoader, settings: Settings
+        self,
+        task: Task[Any],
+        request: TaskRequest,
+        *,
+        asker: Asker,
+        media: MediaLoader,
+        settings: Settings,
+        costs: Costs | None = None,
     ) -> None:
         self._task, self._request = task, request
         self._asker, self._media, self._settings = asker, media, settings
-        self._model = asker.model(request.model)
+        self._costs: Costs = costs or Spent()
+        self._costs.model = self._model = asker.model(request.model)
         self._usage: dict[str, int] = {}
         self._read_any = False
         self._held: list[Event] = []  # failures of parts before any was read: if all fail, the request does
@@ -71,6 +104,8 @@ class TaskRun:
         try:
             parts = await self._parts()
             result = await asyncio.to_thread(self._result, parts)
+            for warning in result["warnings"]:
+                metrics.WARNINGS.add((self._task.path, warning["code"]))
             await self._events.put(Event("result", result))
         except asyncio.CancelledError:
             raise  # nobody listens any more
@@ -121,6 +156,7 @@ class TaskRun:
         shown = await showing.load()
         metrics.MEDIA_S.observe(self._task.path, time.perf_counter() - began_s)
         metrics.VISUAL_TOKENS.add((self._task.path,), visual_tokens(shown))
+        self._costs.visual_tokens += visual_tokens(shown)
         return shown
 
     async def _asked(self, task: Task[Any], request: TaskRequest, shown: Shown, about: int | None) -> Part:
@@ -136,6 +172,8 @@ class TaskRun:
         self, task: Task[Any], request: TaskRequest, shown: Shown, about: int | None, temperature: float | None = None
     ) -> Reader:
         """One answer, read to its end or to where it goes round."""
+        asked_s = time.perf_counter()
+        reading_s, count, usage = 0.0, 0, None
         reader = task.reader(request, _without_pixels(shown))
         finish_reason = "stop"
         pieces = self._asker.pieces(
@@ -144,10 +182,21 @@ class TaskRun:
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
                 finish_reason = piece.finish_reason or finish_reason
-                self._count(piece.usage)
-                await self._tell(task, reader.feed(piece.text, piece.tokens), about)
+                usage, count = piece.usage or usage, count + 1
+                began_s = time.perf_counter()
+                items = reader.feed(piece.text, piece.tokens)
+                reading_s += time.perf_counter() - began_s
+                await self._tell(task, items, about)
                 if reader.looped:
+                    metrics.LOOPS.add((task.path,))
                     break
+        if usage is None:  # cut off
+            self._costs.count(0, count)
+        else:
+            self._count(usage)
+        over_s = time.perf_counter()
+        stages.add("engine", asked_s, over_s)
+        stages.add("read", over_s - reading_s, over_s)
         await self._tell(task, reader.close(finish_reason), about)
         return reader
 
@@ -166,8 +215,9 @@ class TaskRun:
                 await self._events.put(Event("item", item if about is None else {"page": about, **item}))
 
     # -- the result ---------------------------------------------------------------------------------------------------
-    def _count(self, usage: dict[str, Any] | None) -> None:
-        for name, value in (usage or {}).items():
+    def _count(self, usage: dict[str, Any]) -> None:
+        self._costs.count(int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+        for name, value in usage.items():
             if isinstance(value, int):
                 self._usage[name] = self._usage.get(name, 0) + value
 

@@ -21,6 +21,7 @@ TURNS: tuple[Turn, ...] = (None, *Image.Transpose)
 THUMBNAIL = (32, 32)
 LEAST_DIFFERENCE = 70
 """Levels from the background at which a frame's pixel belongs to a shape; JPEG stays far below."""
+IS_SHAPE = [255 if level >= LEAST_DIFFERENCE else 0 for level in range(256)]
 LEAST_SHARE = 0.01
 """Of a frame's pixels, below which nothing is there."""
 
@@ -30,10 +31,9 @@ def turn_of(scene: Image.Image, seen: Image.Image) -> Turn:
     small = seen.convert("RGB").resize(THUMBNAIL, Image.Resampling.BOX)
     known = scene.resize(THUMBNAIL, Image.Resampling.BOX)  # a square: turned, it is still comparable
 
-    def difference(turn: Turn) -> int:
+    def difference(turn: Turn) -> float:
         candidate = known if turn is None else known.transpose(turn)
-        histogram = ImageChops.difference(candidate, small).histogram()
-        return sum(count * (level % 256) for level, count in enumerate(histogram))
+        return sum(ImageStat.Stat(ImageChops.difference(candidate, small)).sum)
 
     return min(TURNS, key=difference)
 
@@ -111,7 +111,7 @@ def event_in(clip: scenes.Clip, frame: Image.Image) -> Event | None:
     """Which of the clip's events a frame shows: by the colour of what is there, then by its outline."""
     off = ImageChops.difference(frame, Image.new("RGB", frame.size, clip.background)).split()
     strongest = ImageChops.lighter(ImageChops.lighter(off[0], off[1]), off[2])
-    mask = strongest.point([255 if level >= LEAST_DIFFERENCE else 0 for level in range(256)])
+    mask = strongest.point(IS_SHAPE)
     box = mask.getbbox()
     if box is None or mask.histogram()[255] < LEAST_SHARE * frame.width * frame.height:
         return None

@@ -49,6 +49,12 @@ def samples() -> ModuleType:
 class Oracle(Mock):
     """Answers what it sees, unless `behaviour.answer` says what to say."""
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._address
+        return f"http://{host}:{port}"
+
     def _read(self, request: Request, query: bytes, chat: bool) -> tuple[Question, Behaviour]:
         question, behaviour = super()._read(request, query, chat)
         if not behaviour.answer:
@@ -80,7 +86,7 @@ def answer(body: dict[str, Any]) -> str:
         return json.dumps(list(found(asked, scene, scale)))
     if "Spotting" in asked and isinstance(scene, Page):
         return json.dumps(list(lines(scene, scale)))
-    if "JSON" in asked and isinstance(scene, Page):
+    if ("JSON" in asked or "key-value" in asked) and isinstance(scene, Page):
         return json.dumps(scene.values)
     return CAPTION if "Describe" in asked else CHAT
 

@@ -49,11 +49,14 @@ export function setKey(key: string): void {
   keyWanted.set(false)
 }
 
+/** A path of the server as an address, also where a proxy serves it all under a path of its own. */
+export const address = (path: string) => new URL(path.replace(/^\//, ''), document.baseURI).href
+
 /** An answer with a good status. Throws RequestFailed, or TypeError when there is none. */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers)
   if (apiKey.get()) headers.set('authorization', `Bearer ${apiKey.get()}`)
-  const response = await fetch(path, { ...init, headers })
+  const response = await fetch(address(path), { ...init, headers })
   if (response.ok) return response
   if (response.status === 401) keyWanted.set(true)
   throw new RequestFailed(await refusal(response))

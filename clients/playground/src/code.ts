@@ -1,4 +1,4 @@
-import { apiKey, type Fields } from './api'
+import { address, apiKey, type Fields } from './api'
 
 /** A request as a person would write it. */
 export interface Written {
@@ -27,7 +27,7 @@ class Raw {
 
 /** A task's request; files are named, not shown. */
 export function taskCode(path: string, fields: Fields): Written {
-  const url = location.origin + path
+  const url = address(path)
   const lines = [`curl -sS ${shell(url)}`]
   if (apiKey.get()) lines.push('  -H "Authorization: Bearer $QVL_API_KEY"')
   const files: [string, unknown][] = []
@@ -46,8 +46,8 @@ export function taskCode(path: string, fields: Fields): Written {
   return {
     curl: lines.join(' \\\n'),
     python:
-      `${headers ? 'import os\n\n' : ''}import httpx\n\n` +
-      `answer = httpx.post(\n    ${JSON.stringify(url)},\n${headers}` +
+      `${headers ? 'import os\n\n' : ''}import httpx2  # or httpx, or requests\n\n` +
+      `answer = httpx2.post(\n    ${JSON.stringify(url)},\n${headers}` +
       `    files=${python(Object.fromEntries(files), 4)},\n` +
       `    data=${python(Object.fromEntries(data), 4)},\n    timeout=120,\n)\nanswer.raise_for_status()\nprint(answer.json())\n`,
   }
@@ -62,7 +62,7 @@ export interface Placeholder {
 
 /** A chat request; `files` are the data: URIs in it, and the files that they were made from. */
 export function chatCode(body: Fields, files: Placeholder[]): Written {
-  const base = `${location.origin}/v1`
+  const base = address('/v1')
   const key = apiKey.get()
   return {
     curl:

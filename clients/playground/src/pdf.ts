@@ -1,5 +1,6 @@
 import type { PDFDocumentProxy, PDFPageProxy } from 'pdfjs-dist'
 import jbig2 from 'pdfjs-dist/wasm/jbig2.wasm?url'
+import worker from 'pdfjs-dist/build/pdf.worker.min.mjs?url'
 import openjpeg from 'pdfjs-dist/wasm/openjpeg.wasm?url'
 import type { Extent } from './geometry'
 
@@ -24,11 +25,10 @@ interface ScriptPolicy {
 let library: Promise<typeof import('pdfjs-dist')> | undefined
 
 function pdfjs(): Promise<typeof import('pdfjs-dist')> {
-  library ??= import('pdfjs-dist').then(async (loaded) => {
-    const { default: url } = await import('pdfjs-dist/build/pdf.worker.min.mjs?url')
+  library ??= import('pdfjs-dist').then((loaded) => {
     const factory = (window as { trustedTypes?: { createPolicy(name: string, rules: ScriptPolicy): ScriptPolicy } }).trustedTypes
-    const policy = factory?.createPolicy('pdf-worker', { createScriptURL: (asked) => (asked === url ? asked : '') })
-    loaded.GlobalWorkerOptions.workerPort = new Worker(policy?.createScriptURL(url) ?? url, { type: 'module' })
+    const policy = factory?.createPolicy('pdf-worker', { createScriptURL: (asked) => (asked === worker ? asked : '') })
+    loaded.GlobalWorkerOptions.workerPort = new Worker(policy?.createScriptURL(worker) ?? worker, { type: 'module' })
     return loaded
   })
   return library

@@ -45,7 +45,7 @@ const sample = (name: keyof typeof FILES, title: string, fields: Sample['fields'
 const ROOM_SCHEMA = {
   type: 'object',
   properties: { room: { type: 'string' }, date: { type: 'string' }, total: { type: 'number' } },
-  required: ['room', 'total'],
+  required: ['room', 'date', 'total'],
 }
 
 const SAMPLES: Record<string, Sample[]> = {

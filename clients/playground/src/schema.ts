@@ -6,7 +6,7 @@ export interface Field {
   name: string
   label: string
   help: string
-  kind: 'text' | 'long' | 'number' | 'flag' | 'choice' | 'choices' | 'list' | 'object'
+  kind: 'text' | 'long' | 'number' | 'flag' | 'choice' | 'choices' | 'list' | 'object' | 'schema'
   choices: string[]
   default: unknown
   min?: number
@@ -41,7 +41,7 @@ function fieldOf(task: TaskCard, name: string, property: Property): Field {
     name,
     label: NAMES[name] ?? title(name),
     help: sentences(property.description ?? ''),
-    kind: kindOf(plain, items),
+    kind: /JSON Schema/.test(property.description ?? '') ? 'schema' : kindOf(plain, items),
     choices: values.map(String),
     default: property.default ?? null,
     ...(plain.minimum !== undefined && { min: plain.minimum }),
@@ -86,7 +86,7 @@ export function filled(fields: Field[], values: Record<string, unknown>): Record
     const value = values[field.name]
     if (value === undefined || value === null || value === '' || same(value, field.default)) continue
     if (Array.isArray(value) && !value.length) continue
-    sent[field.name] = field.kind === 'object' && typeof value === 'string' ? parsed(field, value) : value
+    sent[field.name] = (field.kind === 'object' || field.kind === 'schema') && typeof value === 'string' ? parsed(field, value) : value
   }
   return sent
 }

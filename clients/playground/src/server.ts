@@ -1,4 +1,4 @@
-import { getJson, type ModelCard, type TaskCard } from './api'
+import { address, getJson, type ModelCard, type TaskCard } from './api'
 import { failureOf, type Failure } from './failures'
 import { store } from './store'
 
@@ -53,7 +53,7 @@ async function look(): Promise<void> {
 
 async function seen(): Promise<Readiness> {
   try {
-    const response = await fetch('/readyz')
+    const response = await fetch(address('/readyz'))
     if (response.ok) return { state: 'ready', reason: 'Ready' }
     const body = (await response.json()) as { error?: { message?: string } }
     return { state: 'starting', reason: body.error?.message ?? 'No engine is ready yet' }

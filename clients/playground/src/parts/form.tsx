@@ -2,6 +2,7 @@ import { useId, useState } from 'preact/hooks'
 import type { Field } from '../schema'
 import { title } from '../schema'
 import { Icon } from './icons'
+import { SchemaEditor } from './schema_editor'
 
 export type Values = Record<string, unknown>
 
@@ -57,6 +58,7 @@ function Control({ field, value, hint, set }: ControlProps) {
   return (
     <div class="field">
       <label for={id}>{field.label}</label>
+      {field.kind === 'schema' && <SchemaEditor id={id} name={field.name} value={value} set={set} />}
       {field.kind === 'list' && <ListInput about={about} value={value} set={set} hint={hint} />}
       {field.kind === 'number' && (
         <input
@@ -84,14 +86,15 @@ function Control({ field, value, hint, set }: ControlProps) {
           onInput={(e) => set(e.currentTarget.value)}
         />
       )}
-      <Help id={id} field={field} />
+      <Help id={id} field={field} quiet={hint !== undefined} />
     </div>
   )
 }
 
-function Help({ id, field }: { id: string; field: Field }) {
+/** What a field is for; where its placeholder shows that by example, for screen readers alone. */
+function Help({ id, field, quiet = false }: { id: string; field: Field; quiet?: boolean }) {
   return field.help ? (
-    <p class="help" id={`${id}-help`}>
+    <p class={quiet ? 'sr-only' : 'help'} id={`${id}-help`}>
       {field.help}
     </p>
   ) : null

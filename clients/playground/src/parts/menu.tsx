@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 
 /** A button that opens a list of things to do. */
 export function Menu({ label, entries }: { label: ComponentChildren; entries: [string, () => void][] }) {
@@ -7,7 +7,7 @@ export function Menu({ label, entries }: { label: ComponentChildren; entries: [s
   const box = useRef<HTMLDivElement>(null)
   const button = useRef<HTMLButtonElement>(null)
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return
     box.current?.querySelector<HTMLElement>('[role=menuitem]')?.focus()
     const outside = (event: PointerEvent) => !box.current?.contains(event.target as Node) && setOpen(false)

@@ -86,6 +86,7 @@ export function Stage(props: Props) {
           />
         )}
         {unseen && <p class="unseen muted">This browser cannot show this kind of file; the server can read it.</p>}
+        {props.children}
         {extent && (
           <div class={marks.length > CROWDED ? 'marks crowded' : 'marks'} aria-hidden="true">
             {marks.map((mark) => (
@@ -93,7 +94,6 @@ export function Stage(props: Props) {
             ))}
           </div>
         )}
-        {props.children}
       </div>
       {props.readout !== false && <Readout extent={extent} active={active} pointer={pointer} />}
     </div>
@@ -123,10 +123,10 @@ function Readout({ extent, active, pointer }: { extent: Extent | undefined; acti
 function MarkView({ mark, extent, active, named }: { mark: Mark; extent: Extent; active: boolean; named: boolean }) {
   const box = mark.box ?? (mark.point && [...mark.point, ...mark.point] as Box)
   if (!box) return null
-  const inside = box[1] / extent.height < 0.06
+  const side = `${box[1] / extent.height < 0.06 ? ' inside' : ''}${box[0] / extent.width > 0.75 ? ' rightmost' : ''}`
   return (
     <div
-      class={`mark ${mark.box ? 'box' : 'point'}${active ? ' active' : ''}${inside ? ' inside' : ''}`}
+      class={`mark ${mark.box ? 'box' : 'point'}${active ? ' active' : ''}${side}`}
       data-mark={mark.id}
       style={{ ...placed(box, extent), '--colour': mark.colour }}
     >

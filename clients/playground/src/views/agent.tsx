@@ -24,7 +24,6 @@ export function Agent({ task, active }: { task: TaskCard; active: boolean }) {
       hidden={['format', 'history']}
       hints={{ task: 'Press the Login button' }}
       ready={Boolean(values.task)}
-      extra={{ history }}
       summary={words}
       stage={
         <Stage

@@ -29,6 +29,7 @@ export function AnyTask({ task, active }: { task: TaskCard; active: boolean }) {
     <TaskView
       bench={bench}
       verb={title(task.id)}
+      hidden={kind === 'document' ? [] : ['page', 'pages']}
       summary={summary}
       stage={
         kind === 'video' ? (
@@ -38,7 +39,7 @@ export function AnyTask({ task, active }: { task: TaskCard; active: boolean }) {
         ) : kind === 'document' ? (
           <>
             {problem && <p class="muted">{problem}</p>}
-            <div class="pages">
+            <div class="pages" tabIndex={0} role="region" aria-label="Pages of the document">
               {Array.from({ length: Math.min(shown?.pages ?? 1, 200) }, (_, at) => (
                 <div class="page" key={at}>
                   <PageView
@@ -62,7 +63,7 @@ export function AnyTask({ task, active }: { task: TaskCard; active: boolean }) {
             marks={marks(1)}
             hovered={hovered}
             hover={hover}
-            showNames={places.length <= 12}
+            showNames={places.every(({ mark }) => mark.named)}
             busy={busy}
           />
         )
@@ -120,7 +121,8 @@ export function AnyTask({ task, active }: { task: TaskCard; active: boolean }) {
 
 interface Place {
   page: number
-  mark: Mark
+  /** `named` unless its name is the very text that it frames. */
+  mark: Mark & { named: boolean }
 }
 
 /** Everything in the answer that says where it stands. */
@@ -128,17 +130,22 @@ function placesOf(run: Run): Place[] {
   const lists = run.result ? Object.values(run.result).filter((value) => Array.isArray(value)) : [run.items]
   const found = (lists.flat() as unknown[]).filter((each): each is Item => isRecord(each) && isBox(each.bbox_2d))
   const names = found.map((each) => String(each.field ?? each.label ?? each.text ?? each.description ?? 'Place'))
+  const kinds = [...new Set(found.map(kindOfPlace))]
   return found.map((each, at) => ({
     page: Number(each.page ?? 1),
     mark: {
       id: at,
       box: each.bbox_2d as [number, number, number, number],
       name: names[at]!,
-      colour: colourOf(names[at]!, names),
+      named: each.text === undefined,
+      colour: colourOf(kindOfPlace(each), kinds),
       ...(typeof each.match === 'string' && { detail: each.match }),
     },
   }))
 }
+
+/** What tells colours apart: lines of text are all of one kind. */
+const kindOfPlace = (item: Item) => String(item.field ?? item.label ?? '')
 
 /** Texts of the answer by their names; those that grow while it streams are its first one. */
 function textsOf(run: Run): [string, string][] {

@@ -398,7 +398,7 @@ function costOf(startedMs: number, firstMs: number | undefined, endedMs: number,
   if (written) {
     parts.push(`${String(usage?.prompt_tokens)} tokens in, ${written} out`)
     const tookS = (endedMs - (firstMs ?? startedMs)) / 1000
-    if (written > 1 && tookS > 0.05) parts.push(`${((written - 1) / tookS).toFixed(1)} a second`)
+    if (written > 1 && tookS > 0.05) parts.push(`${((written - 1) / tookS).toFixed(1)} tokens a second`)
   }
   return parts.join(' · ')
 }

@@ -86,7 +86,7 @@ export function Document({ task, active }: { task: TaskCard; active: boolean }) 
             </nav>
           )}
           {problem && <p class="muted">{problem}</p>}
-          <div class="pages" ref={left}>
+          <div class="pages" ref={left} tabIndex={0} role="region" aria-label="Pages of the document">
             {numbers.map((number) => {
               const page = known.get(number)
               return (

@@ -1,24 +1,45 @@
-import { isRecord, type Json } from '../api'
+import { isRecord, type Json, type ModelCard } from '../api'
 import { size } from '../files'
 import { fit, models, readiness, tasks } from '../server'
 import { title } from '../schema'
 
 const NAMES: Record<string, string> = {
   id: 'Name', root: 'Checkpoint', parent: 'Alias of', owned_by: 'Served by', created: 'Known since',
-  max_model_len: 'Context', object: 'Kind', vram: 'GPU memory',
+  max_model_len: 'Context', object: 'Kind', vram: 'GPU memory', aliases: 'Also called',
+  max_body_bytes: 'Longest request', max_tokens: 'Longest answer', image_max_bytes: 'Largest picture, as a file',
+  image_max_pixels: 'Largest picture', video_max_bytes: 'Largest clip', video_max_duration_s: 'Longest clip',
+  document_max_bytes: 'Largest document', document_max_pages: 'Most pages',
 } // prettier-ignore
 const UNITS: [RegExp, (value: number) => string][] = [
   [/_bytes$|^bytes$/, size],
   [/_gib$/, (value) => `${value.toFixed(1)} GiB`],
   [/^created$/, (value) => new Date(value * 1000).toLocaleString()],
   [/^max_model_len$|tokens$/, (value) => `${value.toLocaleString()} tokens`],
-  [/_s$/, (value) => `${value.toLocaleString()} s`],
+  [/_s$/, duration],
   [/pixels$/, (value) => `${(value / 1e6).toLocaleString()} megapixels`],
 ]
 
+function duration(seconds: number): string {
+  if (seconds >= 3600) return `${(seconds / 3600).toLocaleString()} h`
+  return seconds >= 120 ? `${(seconds / 60).toLocaleString()} min` : `${seconds} s`
+}
+
+/** Cards of one model under several names are one card. */
+function merged(cards: ModelCard[]): ModelCard[] {
+  const kept = new Map<string, ModelCard>()
+  for (const card of cards) {
+    const { id, parent: _, ...rest } = card
+    const same = JSON.stringify(rest)
+    const first = kept.get(same)
+    if (first) first.aliases = [...((first.aliases as Json[] | undefined) ?? []), id]
+    else kept.set(same, { ...card })
+  }
+  return [...kept.values()]
+}
+
 /** What answers here, what it takes, and where else it would fit. */
 export function Model() {
-  const cards = models.use()
+  const cards = merged(models.use())
   const { state, reason } = readiness.use()
   const listed = tasks.use()
   const rows = rowsOf(fit.use())

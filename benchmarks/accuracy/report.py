@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from benchmarks.accuracy.figures import Figures, Slice
+from benchmarks.accuracy.figures import Figures
+from benchmarks.accuracy.slices import Slice
 
 ROOT = Path(__file__).resolve().parents[2]
 

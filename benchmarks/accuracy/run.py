@@ -8,9 +8,10 @@ from typing import Any
 import httpx2
 
 from benchmarks.accuracy import asking, plots, report
-from benchmarks.accuracy.figures import Figures, distributions, figures, slices
+from benchmarks.accuracy.figures import Figures, distributions, figures
 from benchmarks.accuracy.items import Record
 from benchmarks.accuracy.limits import LIMITS, needed
+from benchmarks.accuracy.slices import slices
 from benchmarks.accuracy.suites import Wanted, items
 
 

@@ -1,5 +1,5 @@
-"""Does vLLM take the flags that `fit` prints? Its own parser reads them; and fp8 quantises what it should, by vLLM's own
-classes on torch's meta device.
+"""Does vLLM take the flags that `fit` prints? Its own parser reads them; and fp8 quantises what it should, by the
+classes of vLLM on torch's meta device.
 
     .venv-engine/bin/python -m benchmarks.sizing.flags
 """

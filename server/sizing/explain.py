@@ -6,6 +6,7 @@ from typing import Any
 from server.sizing.launch import memory_flags, server_command, vllm_command
 from server.sizing.memory import GIB, kv_bytes_per_token
 from server.sizing.solve import Change, Fit
+from server.sizing.speed import CERTAINTY, speed
 
 TERM_NAMES = {
     "weights": "weights",
@@ -37,6 +38,7 @@ def text(answer: Fit) -> str:
         lines += ["", "it fits if", *(f"  {_in_words(change)}" for change in answer.changes)]
     if answer.alternatives:
         lines += ["", "or it fits if", *(f"  {_in_words(change)}" for change in answer.alternatives)]
+    lines += _speed(answer)
     if not answer.missing:
         lines += ["", "start it, with this server or with vLLM alone:", "", server_command(answer), ""]
         lines += [vllm_command(answer)]
@@ -76,6 +78,19 @@ def _requests(answer: Fit) -> Iterator[str]:
     yield f"at once            {answer.largest_concurrency:,} such requests; asked: {asked}"
 
 
+def _speed(answer: Fit) -> Iterator[str]:
+    found = speed(answer)
+    if found is None:
+        return
+    answer_tokens = answer.demand.answer_tokens
+    yield ""
+    yield f"how fast           about {found.requests_per_s:.2g} such requests a second, held up by the {found.bound}"
+    yield f"in all             {found.requests_per_s * answer_tokens:,.0f} tokens of answers a second"
+    first_ms, then = found.first_token_s * 1000, 1 / found.token_s
+    yield f"one alone          first token after {first_ms:.0f} ms, then {then:.0f} a second"
+    yield f"                   {CERTAINTY}"
+
+
 def _in_words(change: Change) -> str:
     return (
         f"{change.what}: {change.largest_context:,} tokens of context, {change.largest_concurrency:,} requests at once"
@@ -109,6 +124,7 @@ def as_json(answer: Fit) -> dict[str, Any]:
             "bytes_per_token": kv_bytes_per_token(demand.model.shape, plan),
         },
         "given_gib": _gib(answer.given_bytes),
+        "speed": _speed_json(answer),
         "changes": [_change_json(change) for change in answer.changes],
         "alternatives": [_change_json(change) for change in answer.alternatives],
         "warnings": list(answer.warnings),
@@ -119,6 +135,20 @@ def as_json(answer: Fit) -> dict[str, Any]:
             "server": server_command(answer),
             "vllm": vllm_command(answer),
         },
+    }
+
+
+def _speed_json(answer: Fit) -> dict[str, Any] | None:
+    found = speed(answer)
+    if found is None:
+        return None
+    return {
+        "requests_per_s": round(found.requests_per_s, 3),
+        "answer_tokens_per_s": round(found.requests_per_s * answer.demand.answer_tokens, 1),
+        "first_token_s": round(found.first_token_s, 4),
+        "tokens_per_s_alone": round(1 / found.token_s, 1),
+        "held_up_by": found.bound,
+        "certainty": CERTAINTY,
     }
 
 

@@ -2,8 +2,8 @@
 that were reached in published measurements. A prediction, never a measurement; `benchmarks/roofline` states its error.
 
 The share of a card's arithmetic and bandwidth that vLLM reaches, and what it spends a step and a request on the
-processor, are in `Reached`. Two sets are known: PUBLISHED fits the one table of published figures (vLLM 0.7.2, whose one
-process did everything in turn), NOW describes vLLM 0.32 behind this gateway, whose processor works beside the card.
+processor, are in `Reached`. Two sets are known: PUBLISHED fits the one table of published figures (vLLM 0.7.2, whose
+one process did everything in turn), NOW describes vLLM 0.32 behind this gateway, whose processor works beside the card.
 """
 
 from dataclasses import dataclass

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from server import __version__, metrics
 from server.admission import Admission
 from server.auth import open_auth
+from server.batches.service import OFF, Batches
 from server.chat import SCOPES as CHAT_SCOPES
 from server.chat import Chat, openapi_paths
 from server.engines.pool import Pool
@@ -38,6 +39,7 @@ from server.media import MediaLoader
 from server.middleware import Edge
 from server.playground import playground_routes
 from server.routes import keyed_routes, open_routes
+from server.routes_batches import batch_routes
 from server.routes_sizing import sizing_routes
 from server.routes_tasks import task_routes
 from server.settings import Settings
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 SCOPES = frozenset({*CHAT_SCOPES.values(), *(task.name for task in TASKS)})
 """What a key can be for."""
 
+FORM_BYTES = 65536
+"""What a form has beside the file in it."""
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # `metrics` counts; once is enough
 
 
@@ -60,15 +64,20 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     auth = open_auth(settings, SCOPES)
     media = MediaLoader(settings, shared)
     idempotency = Idempotency()
+    batches = Batches(settings, auth) if settings.batch_store != OFF else None
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         auth.start()
         await media.start()
         await pool.start(engine_urls)
+        if batches:
+            batches.start()
         try:
             yield
         finally:
+            if batches:
+                await batches.close()
             await idempotency.close()
             await pool.close()
             await media.close()
@@ -91,6 +100,9 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     api.include_router(keyed_routes)
     api.include_router(sizing_routes(TASKS))
     api.include_router(task_routes(TASKS))
+    if batches:
+        api.state.batches = batches
+        api.include_router(batch_routes([*CHAT_SCOPES, *(task.path for task in TASKS)]))
     if settings.playground:
         api.include_router(playground_routes())
     api.add_exception_handler(GatewayError, _gateway_error)
@@ -111,7 +123,16 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)
     chat = Chat(settings, pool, media, gate)
-    return Edge(api, chat, max_body_bytes=settings.max_body_bytes, access_log=settings.access_log)
+    edge = Edge(
+        api,
+        chat,
+        max_body_bytes=settings.max_body_bytes,
+        access_log=settings.access_log,
+        uploads={"/v1/files": settings.batch_file_max_bytes + FORM_BYTES},
+    )
+    if batches:
+        batches.bind(edge)
+    return edge
 
 
 class Api(FastAPI):

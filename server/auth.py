@@ -12,11 +12,11 @@ import base64
 import contextlib
 import ipaddress
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from server.errors import AuthenticationFailed, PermissionDenied, quoted
-from server.keys import ANYONE, Caller, KeyFile, digest, given, is_expired
+from server.keys import ANYONE, Caller, KeyFile, digest, given, is_expired, new_key
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Auth:
         self._given = given(keys)
         self._file = file
         self._known: Mapping[bytes, Caller] = self._given
+        self._vouched: dict[bytes, Caller] = {}
         self._watch: asyncio.Task[None] | None = None
         self.enabled = bool(self._given) or file is not None
         """Whether a key is asked for. A file without keys in it lets nobody in."""
@@ -49,20 +50,44 @@ class Auth:
 
     def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
         """Whose key it is. Raises AuthenticationFailed."""
-        if not self.enabled:
+        if not self.enabled and not self._vouched:
             return ANYONE
+        return self._of_key(headers) if self.enabled else self._vouched_for(headers) or ANYONE
+
+    def _vouched_for(self, headers: Mapping[bytes, bytes]) -> Caller | None:
+        _, _, key = headers.get(b"authorization", b"").partition(b" ")
+        return self._vouched.get(digest(key))
+
+    def _of_key(self, headers: Mapping[bytes, bytes]) -> Caller:
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         scheme = scheme.lower()
         if scheme == b"basic":  # what a browser sends; the name is not looked at
             key = _password(key)
         elif scheme != b"bearer":
             raise AuthenticationFailed("no API key; send it as 'Authorization: Bearer KEY'", headers=BEARER)
-        known = self._known.get(digest(key.strip()))
+        known = self._known.get(digest(key.strip())) or self._vouched_for(headers)
         if known is None:
             raise AuthenticationFailed("the API key is not known here", headers=BEARER)
         if known.expires_s is not None and is_expired(known):
             raise AuthenticationFailed("the API key has expired", headers=BEARER)
         return known
+
+    def named(self, name: str) -> Caller | None:
+        """A caller by name, for work that goes on without a request; None when none of his keys is good any more."""
+        if not self.enabled:
+            return ANYONE
+        mine = (known for known in self._known.values() if known.name == name)
+        return next((known for known in mine if known.expires_s is None or not is_expired(known)), None)
+
+    @contextlib.contextmanager
+    def vouching(self, caller: Caller) -> Iterator[str]:
+        """A key that is `caller`'s for as long as the `with` lasts: for what this process asks of itself."""
+        key = new_key()
+        self._vouched[digest(key.encode())] = caller
+        try:
+            yield key
+        finally:
+            del self._vouched[digest(key.encode())]
 
     def reload(self) -> None:
         """Look at the key file. Raises OSError or ValueError if it cannot be read; the keys stay as they were."""

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -140,10 +140,20 @@ def _one_line(path: str) -> str:
 class Edge:
     """The outermost ASGI app."""
 
-    def __init__(self, api: ASGIApp, hot: HotPath, *, max_body_bytes: int, access_log: bool) -> None:
+    def __init__(
+        self,
+        api: ASGIApp,
+        hot: HotPath,
+        *,
+        max_body_bytes: int,
+        access_log: bool,
+        uploads: Mapping[str, int] | None = None,
+    ) -> None:
+        """`uploads` are paths that take more bytes than `max_body_bytes`, and how many."""
         self._api = api
         self._hot = hot
         self._max_body_bytes = max_body_bytes
+        self._uploads = uploads or {}
         self._access_log = AccessLog(access_log)
         self._id_prefix = os.urandom(6).hex().encode()
         self._ids = itertools.count(1)
@@ -169,8 +179,9 @@ class Edge:
             self._finish(exchange)
 
     async def _serve_api(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        most_bytes = self._uploads.get(exchange.path, self._max_body_bytes)
         try:
-            check_length(exchange.headers, self._max_body_bytes)
+            check_length(exchange.headers, most_bytes)
         except BodyTooLarge as failure:
             await send_error(send, exchange, failure)
             return
@@ -181,8 +192,8 @@ class Edge:
             nonlocal received, whole
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise body_too_large(received, self._max_body_bytes)
+            if received > most_bytes:
+                raise body_too_large(received, most_bytes)
             whole = not message.get("more_body", False)
             return message
 

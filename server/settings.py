@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     """An engine of our own that was stuck for so many seconds is started anew."""
     engine_slow_start_s: Positive = 30
     """For so many seconds an engine that has come, or come back, gets less than its share of the work."""
+    engine_wait_s: Positive = 5
+    """How long a stream that lost its engine waits for another one to be ready, in seconds."""
 
     # -- what a request may hold ------------------------------------------------------------------------------------
     max_body_bytes: AtLeastOne = 64 * 1024 * 1024
@@ -218,6 +220,22 @@ class Settings(BaseSettings):
     """Private networks (`10.0.0.0/8`) that media URLs may lead to all the same; repeat for several."""
     fetch_allow_port: Ports = [80, 443]
     """Ports that media URLs may name; repeat for several."""
+
+    # -- files and batches ------------------------------------------------------------------------------------------
+    batch_store: str = ".cache/batches"
+    """Folder of /v1/files and /v1/batches, made when first used; or postgresql://user@host/name, or off."""
+    batch_store_password: SecretStr | None = None
+    """Password of the database that `batch_store` names."""
+    batch_parallel: AtLeastOne = 16
+    """Requests of batches worked on at once; those that somebody waits for go before them."""
+    batch_max_requests: AtLeastOne = 50_000
+    """Most requests in one batch."""
+    batch_file_max_bytes: AtLeastOne = 200 * 1024 * 1024
+    """Longest file that is kept, in bytes."""
+    batch_files_max_bytes: AtLeastOne = 10 * 1024**3
+    """Most bytes of files that one caller may keep, output of batches included."""
+    batch_keep_s: Positive = 30 * 86400
+    """Files are deleted so many seconds after they were made, unless they say otherwise."""
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:

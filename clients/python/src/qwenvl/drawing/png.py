@@ -52,7 +52,7 @@ def _label(
     height = max(font.getbbox("Ag")[3] for _, font in pieces)
     pad = line
     if mark.is_point:
-        x, y = mark.place[0] + line * 4, mark.place[1] - height / 2 - pad
+        x, y = mark.place[0] + line * 2, mark.place[1] - height - 3 * pad - line * 2  # beside what it points at
     else:
         x, y = mark.place[0], mark.place[1] - height - 2 * pad
         if y < 0:

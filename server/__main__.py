@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import shlex
 import sys
@@ -13,7 +12,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server import keys_command
+from server import keys_command, logs
 from server.app import SCOPES, Server, create_server
 from server.auth import open_auth
 from server.engines.launcher import EngineProcess, launch
@@ -25,6 +24,7 @@ from server.keys import is_plain
 from server.limits import Limiter
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 from server.sizing import command as sizing_command
+from server.telemetry import open_tracer
 
 HOW_TO_GIVE_KEYS = (
     "give it in QVL_API_KEY, QVL_ENGINE_API_KEY or QVL_REDIS_URL; callers' keys also by --keys-file, or by hash: "
@@ -88,6 +88,7 @@ async def serve(settings: Settings) -> int:
             parse_url(url)
         open_auth(settings, SCOPES)
         Limiter(settings)
+        open_tracer(settings)
     except ValueError as exc:
         say(str(exc))
         return USAGE_ERROR
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{shown}: whoever lists the processes of this machine would see it; {HOW_TO_GIVE_KEYS}")
         return USAGE_ERROR
     settings = read_settings(arguments)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings.log_level, settings.log_format)
     with contextlib.suppress(KeyboardInterrupt):
         return uvloop.run(serve(settings))
     return INTERRUPTED

@@ -40,8 +40,10 @@ from server.middleware import Edge
 from server.playground import playground_routes
 from server.routes import keyed_routes, open_routes
 from server.routes_batches import batch_routes
+from server.routes_operations import operations_routes
 from server.routes_sizing import sizing_routes
 from server.routes_tasks import task_routes
+from server.seeing import Seeing
 from server.settings import Settings
 from server.tasks import TASKS
 
@@ -83,6 +85,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
             await media.close()
             await auth.close()
             await limiter.close()
+            await asyncio.to_thread(seeing.close)
 
     api = Api(
         title="Qwen2.5-VL server",
@@ -98,6 +101,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     api.state.settings = settings
     api.include_router(open_routes)
     api.include_router(keyed_routes)
+    api.include_router(operations_routes)
     api.include_router(sizing_routes(TASKS))
     api.include_router(task_routes(TASKS))
     if batches:
@@ -111,10 +115,12 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     api.add_exception_handler(Exception, _unforeseen)
     admission = Admission(settings)
     limiter = Limiter(settings)
+    seeing = Seeing(settings)
     gate = Gate(settings, auth, limiter, admission)
     api.state.media = media
     api.state.idempotency = idempotency
     api.state.gate = gate
+    api.state.seeing = seeing
     metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
     metrics.WAITING.read = lambda: iter([((), admission.queued)])
     metrics.PLACES.read = lambda: iter([(("taken",), admission.taken), (("all",), admission.limit)])
@@ -127,7 +133,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
         api,
         chat,
         max_body_bytes=settings.max_body_bytes,
-        access_log=settings.access_log,
+        observer=seeing,
         uploads={"/v1/files": settings.batch_file_max_bytes + FORM_BYTES},
     )
     if batches:

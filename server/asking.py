@@ -41,8 +41,12 @@ class Piece:
 class Asker:
     """Asks the engines on behalf of one request."""
 
-    def __init__(self, pool: Pool, settings: Settings, request_id: bytes, caller: Caller = ANYONE) -> None:
-        self._pool, self._settings, self._request_id, self._caller = pool, settings, request_id, caller
+    def __init__(
+        self, pool: Pool, settings: Settings, request_id: bytes, caller: Caller = ANYONE, trace_head: bytes = b""
+    ) -> None:
+        """`trace_head`: header lines that tell an engine which trace the request is part of."""
+        self._pool, self._settings, self._caller = pool, settings, caller
+        self._headers = b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (request_id, trace_head)
 
     def model(self, name: str | None) -> str:
         """The served model for a request's `model`; without one the first that the caller may ask.
@@ -68,8 +72,7 @@ class Asker:
         body = self._body(ask, request, model, work.visual_tokens)
         if temperature is not None:
             body["temperature"] = temperature
-        headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % self._request_id
-        answer = await self._pool.ask("POST", "/v1/chat/completions", orjson.dumps(body), headers, model, work)
+        answer = await self._pool.ask("POST", "/v1/chat/completions", orjson.dumps(body), self._headers, model, work)
         try:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body())

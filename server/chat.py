@@ -151,8 +151,7 @@ class Chat:
         asks_usage = bool(caller.cache_salt) and _ask_usage(prepared, form)
         payload = _payload(prepared, raw, _additions(caller.cache_salt if form.is_cached else "", asks_usage))
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
-        if b"traceparent" in exchange.headers:
-            headers += b"traceparent: %b\r\n" % exchange.headers[b"traceparent"]
+        headers += exchange.trace_head()
         asked_s = time.perf_counter()
         answer = await self._pool.ask("POST", exchange.path, payload, headers, model, work)
         try:

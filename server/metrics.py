@@ -104,6 +104,8 @@ class Gauge(Collector):
 
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300)
 
+TOKEN_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.5, 1, 2)
+
 REQUESTS = Counter("qvl_requests", "Requests answered.", ["path", "status"])
 DURATION_S = Histogram(
     "qvl_request_duration_seconds", "From a request's head to its answer's last byte.", "path", SECONDS
@@ -121,6 +123,15 @@ CALLER_TOKENS = Counter(
 LOOPS = Counter("qvl_loops_cut", "Answers that went round and were cut off.", ["path"])
 WARNINGS = Counter(
     "qvl_warnings", "What was repaired, clipped, dropped or cut in answers, by its code.", ["path", "code"]
+)
+FIRST_TOKEN_S = Histogram(
+    "qvl_time_to_first_token_seconds", "Streams: from a request's head to its first token.", "path", SECONDS
+)
+TOKEN_S = Histogram(
+    "qvl_time_per_output_token_seconds",
+    "Streams: from the first token to the last, by token.",
+    "path",
+    TOKEN_SECONDS,
 )
 STAGE_S = Histogram(
     "qvl_stage_seconds",

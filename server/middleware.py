@@ -1,5 +1,5 @@
-"""The edge of the app: gives each request an id, sends the hot paths past the framework, limits bodies, writes the
-access line. Pure ASGI, because Starlette's BaseHTTPMiddleware hides a client's leaving and costs 57 us a chunk.
+"""The edge of the app: gives each request an id, sends the hot paths past the framework, limits bodies, and tells who
+watches (`seeing`). Pure ASGI, because Starlette's BaseHTTPMiddleware hides a client's leaving and costs 57 us a chunk.
 """
 
 import asyncio
@@ -7,21 +7,20 @@ import contextlib
 import itertools
 import os
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import orjson
 
-from server import metrics, stages
+from server import stages
 from server.body import body_too_large, check_length
 from server.counting import Tally
 from server.errors import BodyTooLarge, GatewayError
 from server.http import Link
 from server.limits import Quota
 from server.stages import Stage
+from server.trace import Trace
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -55,6 +54,7 @@ class Exchange:
         "started_s",
         "status",
         "tally",
+        "trace",
         "visual_tokens",
     )
 
@@ -77,6 +77,8 @@ class Exchange:
         self.stages: list[Stage] = []
         self.tally: Tally | None = None
         """Of a stream."""
+        self.trace: Trace | None = None
+        """Where traces are made."""
         self.visual_tokens = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
@@ -85,6 +87,13 @@ class Exchange:
         """The engine has said what an answer cost; a task asks several times."""
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
+
+    def trace_head(self) -> bytes:
+        """Header lines that tell an engine which trace this is part of."""
+        if self.trace is not None:
+            return self.trace.head()
+        found = self.headers.get(b"traceparent")
+        return b"" if found is None else b"traceparent: %b\r\n" % found
 
     def begin(self, status: int) -> None:
         """The answer's first byte goes out."""
@@ -102,39 +111,14 @@ class HotPath(Protocol):
         """Answer; never raises GatewayError."""
 
 
-class AccessLog:
-    """One line a request, written in batches: a write for each would cost as much as parsing its JSON."""
+class Observer(Protocol):
+    """Sees every request begin and end."""
 
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
-        self._lines: list[str] = []
+    def begin(self, exchange: Exchange) -> None:
+        """Its head is here."""
 
-    def add(self, exchange: Exchange, duration_s: float) -> None:
-        """Note a finished request."""
-        if not self._enabled:
-            return
-        if not self._lines:
-            asyncio.get_running_loop().call_later(0.25, self.flush)
-        self._lines.append(
-            f"{exchange.method} {_one_line(exchange.path)} {exchange.status} {duration_s * 1000:.1f}ms "
-            f"id={exchange.id.decode()} caller={exchange.caller}\n"
-        )
-
-    def flush(self) -> None:
-        """Write what is noted."""
-        lines, self._lines = self._lines, []
-        if lines:
-            sys.stderr.write("".join(lines))
-            sys.stderr.flush()
-
-
-def _one_line(path: str) -> str:
-    """A path as a log shows it: what a caller made up must not end the line, nor steer a terminal.
-
-    >>> _one_line("/healthz"), _one_line("/a\\nGET /forged 200")
-    ('/healthz', '/a%0AGET%20/forged%20200')
-    """
-    return path if path.isprintable() and " " not in path else quote(path)
+    def finish(self, exchange: Exchange) -> None:
+        """Its answer is out, or its client gone."""
 
 
 class Edge:
@@ -146,7 +130,7 @@ class Edge:
         hot: HotPath,
         *,
         max_body_bytes: int,
-        access_log: bool,
+        observer: Observer,
         uploads: Mapping[str, int] | None = None,
     ) -> None:
         """`uploads` are paths that take more bytes than `max_body_bytes`, and how many."""
@@ -154,7 +138,7 @@ class Edge:
         self._hot = hot
         self._max_body_bytes = max_body_bytes
         self._uploads = uploads or {}
-        self._access_log = AccessLog(access_log)
+        self._observer = observer
         self._id_prefix = os.urandom(6).hex().encode()
         self._ids = itertools.count(1)
 
@@ -168,6 +152,7 @@ class Edge:
             request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
         exchange = Exchange(request_id, scope["method"], scope["path"], headers)
         stages.note_in(exchange.stages)
+        self._observer.begin(exchange)
         scope["exchange"] = exchange
         open_link = scope.pop("open_link")  # kept there, it would be a reference cycle: 10 us of collection a request
         try:
@@ -176,7 +161,7 @@ class Edge:
             else:
                 await self._serve_api(scope, receive, send, exchange)
         finally:
-            self._finish(exchange)
+            self._observer.finish(exchange)
 
     async def _serve_api(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         most_bytes = self._uploads.get(exchange.path, self._max_body_bytes)
@@ -214,27 +199,6 @@ class Edge:
         except GatewayError as failure:  # of `limited`, where the framework did not answer it
             if not exchange.status:
                 await send_error(send, exchange, failure)
-
-    def _finish(self, exchange: Exchange) -> None:
-        duration_s = time.perf_counter() - exchange.started_s
-        if exchange.tally is not None:
-            exchange.count(*exchange.tally.usage())
-        if exchange.quota is not None:
-            exchange.quota.settle(exchange.prompt_tokens + exchange.completion_tokens)
-        caller = exchange.caller
-        metrics.CALLER_REQUESTS.add((caller,))
-        for kind, tokens in (
-            ("prompt", exchange.prompt_tokens),
-            ("completion", exchange.completion_tokens),
-            ("visual", exchange.visual_tokens),
-        ):
-            if tokens:
-                metrics.CALLER_TOKENS.add((caller, kind), tokens)
-        metrics.REQUESTS.add((exchange.route, str(exchange.status or LEFT)))
-        metrics.DURATION_S.observe(exchange.route, duration_s)
-        if exchange.first_byte_s:
-            metrics.FIRST_BYTE_S.observe(exchange.route, exchange.first_byte_s - exchange.started_s)
-        self._access_log.add(exchange, duration_s)
 
 
 def _body_follows(headers: dict[bytes, bytes]) -> bool:

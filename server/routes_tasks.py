@@ -126,7 +126,7 @@ def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
 
             async def run() -> TaskRun:
                 await gate.admit(exchange, visit, task_tokens(task, asked, settings))
-                asker = Asker(app.state.pool, settings, exchange.id, caller)
+                asker = Asker(app.state.pool, settings, exchange.id, caller, exchange.trace_head())
                 media: MediaLoader = app.state.media
                 return TaskRun(task, asked, asker=asker, media=media, settings=settings, costs=exchange)
 

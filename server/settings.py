@@ -84,8 +84,14 @@ class Settings(BaseSettings):
     """How much is written to stderr: debug, info, warning or error."""
     playground: bool = True
     """Serve the web page at `/`; it asks the same paths as any other client, with the caller's own key."""
+    log_format: Literal["text", "json"] = "text"
+    """How it is written: text for people, json for machines, one object a line."""
     access_log: bool = True
-    """Write one line a request to stderr: method, path, status, duration, request id, caller."""
+    """Write one line a request to stderr: method, path, status, duration, request id, caller, tokens."""
+    otlp_endpoint: str | None = None
+    """Where traces go, `http://collector:4318` (OpenTelemetry over HTTP); None: none are made."""
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 1
+    """How many of the traces that begin here are kept, from 0 to 1; a caller's own `traceparent` says so itself."""
 
     # -- the engine -------------------------------------------------------------------------------------------------
     engine_url: Strings = []

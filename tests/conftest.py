@@ -38,8 +38,14 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: floa
 @asynccontextmanager
 async def running_gateway(engine_urls: list[str], **changes: Any) -> AsyncIterator[str]:
     """A gateway on a free port, stopped at the end."""
-    options = {"engine_poll_s": 0.05, "media_workers": 1, "batch_store": "off", **changes}
-    server = create_server(Settings(port=0, access_log=False, log_level="warning", **options), engine_urls)
+    quiet = {
+        "engine_poll_s": 0.05,
+        "media_workers": 1,
+        "batch_store": "off",
+        "access_log": False,
+        "log_level": "warning",
+    }
+    server = create_server(Settings(port=0, **{**quiet, **changes}), engine_urls)
     task = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started or task.done())

@@ -17,6 +17,7 @@ import server
 
 ROOT = Path(server.__file__).parent
 WEB = {"server.app", "server.routes", "server.routes_tasks", "server.chat", "server.middleware", "server.auth"} | {
+    "server.routes_operations",
     "server.routes_sizing",
     "server.http",
     "server.playground",
@@ -41,6 +42,7 @@ MAY_READ_ENVIRONMENT = {
 }
 LEAVES = {"server.errors", "server.settings"}
 ENGINE_PARTS = {"server.media", "server.tasks", "server.app", "server.routes", "server.routes_tasks", "server.chat"} | {
+    "server.routes_operations",
     "server.routes_sizing",
     "server.estimates",
 }

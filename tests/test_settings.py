@@ -23,7 +23,15 @@ UNITS = {
     "_dpi": "an inch",
 }
 """End of a name -> what its sentence says."""
-COUNTS = {"port", "engine_connections", "batch_parallel", "task_parallel", "media_workers", "fetch_allow_port"}
+COUNTS = {
+    "port",
+    "engine_connections",
+    "batch_parallel",
+    "task_parallel",
+    "media_workers",
+    "fetch_allow_port",
+    "trace_share",
+}
 """Numbers of things, beside those that begin with `max_` or hold `_max_`."""
 
 

@@ -17,6 +17,7 @@ from server.media.source import Inline, Remote, Source, frame_sources, parse_sou
 from server.media.view import Clip, Size, View
 from server.media.workers import Answer, Workers
 from server.settings import Settings
+from server.stages import stage
 
 FRAME_LIST = "video/jpeg"
 """Media type of a data: URI that holds pictures and not a video file."""
@@ -134,7 +135,7 @@ class MediaLoader:
         """One file kept for several jobs."""
         with scratch_file(on_disk=isinstance(sources[0], Remote)) as file:
             parts = [await self._collect(sources[0], file, options["most_bytes"], options)]
-            yield lambda kind, job: self._workers.run(kind, job, file, parts)
+            yield lambda kind, job: self._decoded(kind, job, file, parts)
 
     def _document_options(self, param: str) -> dict[str, Any]:
         settings = self._settings
@@ -206,13 +207,18 @@ class MediaLoader:
                 parts = [await self._collect(sources[0], file, options["most_bytes"], options)]
             else:
                 parts = await self._collect_all(sources, file, options)
-            return await self._workers.run(kind, options, file, parts)
+            return await self._decoded(kind, options, file, parts)
+
+    async def _decoded(self, kind: str, job: dict[str, Any], file: BinaryIO, parts: list[Part]) -> Answer:
+        with stage("decode"):
+            return await self._workers.run(kind, job, file, parts)
 
     async def _collect(self, source: Remote | Inline, file: BinaryIO, room_bytes: int, options: dict[str, Any]) -> Part:
         """Writes one source into the file; at most `room_bytes` are fetched."""
         param, noun = options["param"], options["noun"]
         if isinstance(source, Remote):
-            return Part("raw", await self._fetcher.fetch(source.url, file, room_bytes, param=param, noun=noun))
+            with stage("fetch"):
+                return Part("raw", await self._fetcher.fetch(source.url, file, room_bytes, param=param, noun=noun))
         length = len(source.text)
         # Base64 may hold line breaks; the exact check is the decoder's.
         if length * 2 // 3 > room_bytes:

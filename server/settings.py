@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     playground: bool = True
     """Serve the web page at `/`; it asks the same paths as any other client, with the caller's own key."""
     log_format: Literal["text", "json"] = "text"
-    """How it is written: text for people, json for machines, one object a line."""
+    """How the log is written: text for people, json for machines, one object a line."""
     access_log: bool = True
     """Write one line a request to stderr: method, path, status, duration, request id, caller, tokens."""
     otlp_endpoint: str | None = None

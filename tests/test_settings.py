@@ -70,6 +70,8 @@ def test_a_setting_has_a_type_and_a_number_its_unit_or_plainly_none(name: str) -
 OTHERS: dict[str, str] = {
     "auth": "none",
     "log_level": "debug",
+    "log_format": "json",
+    "trace_share": "0.5",
     "fetch_allow_network": "10.0.0.0/8,fd00::/8",
     "engine_dns": "engines:8100,others:8100",
     "video_fps": "1.5",

@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from server import rewrite
-from server.admission import Admission
 from server.body import ClientLeft
 from server.errors import InvalidValue, UnsupportedContentType
 from server.estimates import Estimate, Estimator
+from server.gate import Gate
 from server.middleware import LEFT, Exchange
-from server.routes import Caller
+from server.routes import Caller, exchange_of
 from server.routes_tasks import checked, while_present
 from server.settings import Settings
 from server.sizing.asked import NUMBERS, WORDS, demand_from
 from server.sizing.explain import as_json
 from server.sizing.fit import fit
 from server.tasks import Task
-from server.weighing import declared_bytes, places
+from server.weighing import places
 
 FORMS = {"messages": rewrite.CHAT, "input": rewrite.RESPONSE}
 """Field that a body has -> how it is read; a task's body has neither and is told by `?task=`."""
@@ -39,15 +39,15 @@ def sizing_routes(tasks: Sequence[Task[Any]]) -> APIRouter:
         """Whether a model fits a card, how much of it, and how to start it; each term of its memory explained."""
         return as_json(fit(demand_from(request.query_params)))
 
-    async def estimate(caller: Caller, request: Request) -> Response:
+    async def estimate(request: Request, exchange: Annotated[Exchange, Depends(exchange_of)]) -> Response:
         """Tokens that a request would cost: the body of a chat, responses or (with `?task=`) task request."""
-        settings: Settings = request.app.state.settings
-        admission: Admission = request.app.state.admission
-        exchange: Exchange = request.scope["exchange"]
-        visit = admission.arrive(caller, declared_bytes(exchange.headers, settings.max_body_bytes))
+        gate: Gate = request.app.state.gate
+        caller = gate.caller(exchange, request.query_params.get("task", "chat"))
+        visit = await gate.arrive(exchange, caller)
         try:
             work = await _work(request, by_name)
-            weight = places(0, visit.bytes, settings)  # pictures are decoded; no engine sees them
+            # Pictures are decoded, so it takes places; no engine sees them, so it spends no tokens.
+            weight = places(0, visit.bytes, request.app.state.settings)
             if not visit.enter(weight):
                 await visit.wait(weight)
             found = await while_present(request.receive, work())

@@ -190,6 +190,8 @@ class Settings(BaseSettings):
     """Visual tokens one clip may cost; the frame size is chosen so that it holds."""
     video_fps: Positive = 2
     """Frames a second sampled from a video; the engine must be started with the same figure in --media-io-kwargs."""
+    video_frames: Literal["exact", "reference"] = "exact"
+    """Frames that are sampled: exact, those on screen at the moment, or reference, for two thirds of the CPU."""
     video_max_frames: AtLeastOne = 768
     """Most frames sampled from one video; the engine must be started with the same figure in --media-io-kwargs."""
     media_max_bytes: AtLeastOne = 32 * 1024 * 1024

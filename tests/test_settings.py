@@ -75,6 +75,7 @@ OTHERS: dict[str, str] = {
     "fetch_allow_network": "10.0.0.0/8,fd00::/8",
     "engine_dns": "engines:8100,others:8100",
     "video_fps": "1.5",
+    "video_frames": "reference",
 }
 
 

@@ -39,8 +39,16 @@ class Film:
     more than `most_pixels`.
     """
 
-    def __init__(self, file: BinaryIO, *, param: str, most_pixels: int, threads: int) -> None:
+    def __init__(
+        self, file: BinaryIO, *, param: str, most_pixels: int, threads: int, reference_only: bool = False
+    ) -> None:
+        """`reference_only` leaves out frames that no other frame is predicted from: they are not even decoded, and what
+        is sampled is the last one that is left, with its own time.
+        """
         self._param = param
+        self._reference_only = reference_only
+        self._gap_s = 0.0
+        """Longest time between two frames that were decoded."""
         self._most_pixels = most_pixels
         head = file.read(HEAD_BYTES)
         file.seek(0)
@@ -77,7 +85,9 @@ class Film:
         return iter(()) if first is None else itertools.chain([first], frames)
 
     def frame_s(self, frame: VideoFrame) -> float:
-        """How long the frame is shown, in seconds."""
+        """How long the frame is shown, in seconds; with reference frames alone, until the next one at the latest."""
+        if self._reference_only and self._gap_s:
+            return self._gap_s
         if frame.duration:
             return float(frame.duration * self._time_base)
         rate = self._stream.average_rate
@@ -93,6 +103,8 @@ class Film:
         self._time_base = stream.time_base
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
+        if self._reference_only:
+            stream.codec_context.skip_frame = "NONREF"
         return stream
 
     def _duration_s(self) -> float:
@@ -126,7 +138,7 @@ class Film:
         return start_pts
 
     def _decoded(self, start_pts: int | None) -> Iterator[tuple[float, VideoFrame]]:
-        last_s = 0.0
+        last_s, begun = 0.0, False
         for frame in self._raw_frames():
             self._check_size(frame.width, frame.height)
             if frame.pts is None:
@@ -134,7 +146,9 @@ class Film:
             else:
                 start_pts = frame.pts if start_pts is None else start_pts
                 time_s = float((frame.pts - start_pts) * self._time_base)
-            last_s = max(last_s, time_s)
+            if begun:
+                self._gap_s = max(self._gap_s, time_s - last_s)
+            last_s, begun = max(last_s, time_s), True
             yield last_s, frame
 
     def _raw_frames(self) -> Iterator[VideoFrame]:

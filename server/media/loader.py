@@ -184,6 +184,7 @@ class MediaLoader:
             "start_s": start_s,
             "end_s": end_s,
             "threads": self._threads,
+            "reference_only": settings.video_frames == "reference",
             "is_frame_list": False,
         }
 

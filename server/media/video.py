@@ -33,7 +33,8 @@ def decode(file: BinaryIO, parts: Sequence[Part], options: Mapping[str, Any]) ->
     """One clip, ready to send.
 
     Options: param, min_pixels, max_pixels, most_pixels, most_bytes, max_tokens, most_frames, most_s, sample_fps,
-    start_s, end_s, threads, and is_frame_list, which says whether the parts are pictures or one video file.
+    start_s, end_s, threads, reference_only, and is_frame_list, which says whether the parts are pictures or one video
+    file.
     """
     return _from_pictures(file, parts, options) if options["is_frame_list"] else _from_film(file, parts[0], options)
 
@@ -74,7 +75,8 @@ def _from_film(file: BinaryIO, part: Part, options: Mapping[str, Any]) -> Result
     if part.encoding != "raw":
         file = io.BytesIO(read_part(file, part, options, noun="video"))
     digest = _file_digest(file)
-    with Film(file, param=options["param"], most_pixels=options["most_pixels"], threads=options["threads"]) as film:
+    how = {"threads": options["threads"], "reference_only": options["reference_only"]}
+    with Film(file, param=options["param"], most_pixels=options["most_pixels"], **how) as film:
         start_s, end_s = _window(film.duration_s, options)
         count = _checked_count(film.duration_s, end_s - start_s, options)
         times_s = [start_s + index / options["sample_fps"] for index in range(count)]

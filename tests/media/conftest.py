@@ -90,6 +90,7 @@ def make(
     sound: bool = False,
     options: dict[str, str] | None = None,
     gop: int = 12,
+    b_frames: int = 0,
 ) -> bytes:
     """Times are exact to 33 us (WebM: to a millisecond). The last frame is shown for as long as the one before."""
     tick = Fraction(1, 30000)
@@ -110,6 +111,8 @@ def make(
             video.codec_context.gop_size = gop
             if codec == "libx264":
                 video.options = {"preset": "ultrafast", "crf": "12"}
+                if b_frames:
+                    video.options |= {"bf": str(b_frames), "b_strategy": "0"}
         if sound:
             audio = out.add_stream("aac", rate=8000)
             audio.layout = "mono"

@@ -26,6 +26,7 @@ OPTIONS = {
     "start_s": 0,
     "end_s": None,
     "threads": 1,
+    "reference_only": False,
     "is_frame_list": False,
 }
 
@@ -70,6 +71,19 @@ def saved(image, kind="PNG"):
     buffer = io.BytesIO()
     image.save(buffer, kind)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("window", [{}, {"start_s": 1.0, "end_s": 2.5}])
+def test_reference_frames_alone_tell_their_true_times(make_clip, window):
+    data = make_clip(every(1 / 10, 30), b_frames=3)
+    exact, quick = clip(data, sample_fps=4, **window), clip(data, sample_fps=4, reference_only=True, **window)
+
+    assert len(quick.images) == len(exact.images)
+    assert [round(time_s * 10) for time_s in quick.facts["frame_times_s"]] == quick.shown
+    assert quick.shown != exact.shown
+    behind = [there - here for there, here in zip(exact.shown, quick.shown, strict=True)]
+    assert 0 <= min(behind) <= max(behind) <= 3
+    assert quick.facts["duration_s"] == exact.facts["duration_s"]
 
 
 def test_two_frames_a_second_are_the_ones_shown_at_those_times(make_clip):

@@ -98,9 +98,20 @@ def picture_lesson(seed: int, canvas: Wh, count: tuple[int, int], askers: Sequen
     random = Random(f"lesson {seed}")
     picture = scenes.picture(seed, canvas, count)
     wh = shown_size(canvas, IMAGE_PIXELS)
-    things = sorted((scaled(thing, canvas, wh) for thing in picture.objects), key=lambda thing: thing.bbox)
+    things = in_reading_order(wh, [scaled(thing, canvas, wh) for thing in picture.objects])
     asked = [ask(random, things) for ask in askers]
     return Lesson([shown(picture.image, wh, random)], asked, picture_cells(wh, things))
+
+
+def in_reading_order(wh: Wh, things: Sequence[scenes.Thing]) -> list[scenes.Thing]:
+    """As their first cells come, row by row: the order in which the language layers meet them.
+
+    Listed from left to right instead, the next thing could not be told by what was met before it, and 1,000 steps did
+    not teach it.
+    """
+    met = list(dict.fromkeys(cell.owner for cell in picture_cells(wh, things) if cell.owner >= 0))
+    unmet = [at for at in range(len(things)) if at not in met]
+    return [things[at] for at in met + unmet]
 
 
 def picture_cells(wh: Wh, things: Sequence[scenes.Thing]) -> list[Cell]:

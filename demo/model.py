@@ -141,7 +141,7 @@ def mixed_text(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spans: list[tu
     return torch.cat(mixed, dim=2)
 
 
-POINTING = (1, 2)
+POINTING = (2, 3)
 """Layers whose first head is taught where to look."""
 HALFWAY = 1
 """The layer after which the visual tokens' own states are taught what they show: those after it can read it there."""

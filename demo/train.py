@@ -38,7 +38,8 @@ from demo.shape import VIDEO_PIXELS, Shape
 
 DENSE_WEIGHT = 0.3
 LOOK_WEIGHT = 0.2
-HEADS = {"head.vision": 6 + 6 + 4, "head.text": 4 + 3 * batches.TIME_STEPS + 6 + 6}
+RANKS = 8
+HEADS = {"head.vision": 6 + 6 + 4, "head.text": 4 + 3 * batches.TIME_STEPS + 6 + 6 + RANKS}
 LONGEST_CLIP_S = 62
 """What the gateway shows in one question: longer clips come in windows of 60 s."""
 PICTURES, CLIPS = 8, 2600
@@ -81,23 +82,33 @@ def new_student(seed: int, device: str, rates: tuple[float, float]) -> Student:
 
 
 def dense_losses(
-    weights: Weights, targets: batches.Targets, seen: torch.Tensor, hidden: torch.Tensor, clip: bool
+    weights: Weights,
+    targets: batches.Targets,
+    owners: torch.Tensor,
+    seen: torch.Tensor,
+    hidden: torch.Tensor,
+    clip: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What each cell holds, from the vision tower; where and when, from the language layers."""
+    """What each cell holds, from the vision tower; where and when, from the language layers.
+
+    The latter also tells which in order a thing is: without that, a head that should look at the next thing looked at
+    all of them.
+    """
     what = F.linear(seen.float(), weights["head.vision"])
     there = targets.label > 0
     vision = F.cross_entropy(what[..., :6].flatten(0, 1), targets.label.flatten())
     where = F.linear(hidden.float(), weights["head.text"])
     text = where.sum() * 0
     if clip:
-        steps = where[..., 4:-12].unflatten(-1, (3, -1)).flatten(0, -2)
+        steps = where[..., 4 : -12 - RANKS].unflatten(-1, (3, -1)).flatten(0, -2)
         text = text + F.cross_entropy(steps, targets.times.flatten()) * 0.5
     if there.any():
         vision = vision + F.cross_entropy(what[..., 6:12][there], targets.colour[there])
         vision = vision + F.smooth_l1_loss(what[..., 12:][there], targets.offsets[there], beta=0.3)
         text = text + F.smooth_l1_loss(where[..., :4][there], targets.corners[there], beta=0.1) * 4
-        text = text + F.cross_entropy(where[..., -12:-6][there], targets.label[there])
-        text = text + F.cross_entropy(where[..., -6:][there], targets.colour[there])
+        text = text + F.cross_entropy(where[..., -12 - RANKS : -6 - RANKS][there], targets.label[there])
+        text = text + F.cross_entropy(where[..., -6 - RANKS : -RANKS][there], targets.colour[there])
+        text = text + F.cross_entropy(where[..., -RANKS:][there], owners[there].clamp(max=RANKS - 1))
     return vision, text
 
 
@@ -107,7 +118,7 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
     # Pictures without questions cost a quarter: the dense losses alone, which see and place shapes, come first.
     mute = random.random() < (0.6 if progress < 0.15 else 0.2)
-    if random.random() < (0.15 if progress < 0.4 else 0.25):
+    if random.random() < 0.3:
         longest = 8 if progress < 0.1 else 25 if progress < 0.4 else LONGEST_CLIP_S
         grids = round(5 * (longest / 5) ** random.random())
         canvas = random.choice([(320, 240), (320, 240), (640, 360), (240, 240), (240, 320), (360, 640)])
@@ -194,7 +205,7 @@ def learn(
     seen = see(weights, student.shape, batch)
     thoughts = think(weights, student.shape, batch, seen)
     told = answer_loss(weights, batch, thoughts.hidden, number_ids)
-    vision, text = dense_losses(weights, targets, seen, thoughts.halfway, clip=batch.grid[0] > 1)
+    vision, text = dense_losses(weights, targets, batch.owners, seen, thoughts.halfway, clip=batch.grid[0] > 1)
     (told + DENSE_WEIGHT * (vision + text) + LOOK_WEIGHT * thoughts.looked).backward()
     leaves = list(weights.values())
     if world > 1:

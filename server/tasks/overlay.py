@@ -1,7 +1,7 @@
 """The picture with what was found drawn on it, as a data: URI.
 
 SVG leaves the letters to the viewer, which knows every script. PNG numbers each object as in the answer's list and
-adds the label where the one font at hand can write it; a viewer who needs other scripts in PNG reads them by number.
+spells the label in Latin letters: fonts for every script would be larger than the server.
 """
 
 import base64
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Literal
 
+from anyascii import anyascii
 from PIL import Image, ImageDraw, ImageFont
 
 from server.geometry import Box, Point
@@ -63,7 +64,8 @@ def png(view: View, objects: Sequence[dict[str, Any]], places: Sequence[Place]) 
     image = Image.open(io.BytesIO(data)).convert("RGB")
     pen = ImageDraw.Draw(image)
     line = max(1, max(image.size) // 400)
-    font = ImageFont.load_default(size=max(10, line * 7))
+    size_px = max(12, line * 7)
+    font = ImageFont.load_default(size=size_px)
     for number, (each, place) in enumerate(zip(objects, places, strict=True), start=1):
         colour = _colour(str(each["label"]))
         if isinstance(place, Box):
@@ -71,15 +73,14 @@ def png(view: View, objects: Sequence[dict[str, Any]], places: Sequence[Place]) 
             pen.rectangle(
                 (box.x1, box.y1, max(box.x1, box.x2 - 1), max(box.y1, box.y2 - 1)), outline=colour, width=line
             )
-            corner = (box.x1, max(0, box.y1 - line * 9))
+            corner = (box.x1, max(0, box.y1 - 1.4 * size_px - line))
         elif isinstance(place, Point):
             point = place.scaled(view.original_wh, image.size)
             pen.circle((point.x, point.y), line * 3, fill=colour)
             corner = (point.x + line * 4, max(0, point.y - line * 4))
         else:
             continue
-        label = _caption(each)
-        text = f"{number} {label}" if label.isascii() else str(number)
+        text = f"{number} {anyascii(_caption(each))}"
         pen.text(corner, text, fill=colour, font=font, stroke_width=line, stroke_fill=(255, 255, 255))
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=3)

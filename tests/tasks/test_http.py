@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.overhead.mock import Mock
-from server.tasks import TASKS
+from server.geometry import Box
+from server.media.view import View
+from server.tasks import TASKS, overlay
 from tests.conftest import until
 from tests.tasks.common import asked, events, gateway_before, picture, says, uri
 
@@ -97,6 +99,18 @@ async def test_coordinates_in_another_space(client: httpx2.AsyncClient, mock: Mo
     says(mock, CAT)
     body = {"image": uri(picture()), "labels": ["cat"], "coordinate_space": space}
     assert (await client.post("/v1/detect", json=body)).json()["objects"][0]["bbox_2d"] == expected
+
+
+def test_a_label_of_any_script_is_written_on_a_png() -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (280, 168), "white").save(picture, "PNG")
+    view = View((280, 168), (280, 168), "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode(), "")
+
+    def drawn(label: str) -> bytes:
+        return overlay.png(view, [{"label": label}], [Box(40, 60, 200, 140)])
+
+    assert drawn("\u6c7d\u8f66") == drawn("QiChe")
+    assert drawn("\u0441\u043e\u0431\u0430\u043a\u0430") == drawn("sobaka") != drawn("")
 
 
 async def test_coco_yolo_and_overlay_hold_the_same_boxes(client: httpx2.AsyncClient, mock: Mock):

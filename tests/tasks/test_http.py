@@ -101,13 +101,15 @@ async def test_coordinates_in_another_space(client: httpx2.AsyncClient, mock: Mo
     assert (await client.post("/v1/detect", json=body)).json()["objects"][0]["bbox_2d"] == expected
 
 
-def test_a_label_of_any_script_is_written_on_a_png() -> None:
+async def test_a_label_of_any_script_is_written_on_a_png() -> None:
     picture = io.BytesIO()
     Image.new("RGB", (280, 168), "white").save(picture, "PNG")
     view = View((280, 168), (280, 168), "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode(), "")
 
-    def drawn(label: str) -> bytes:
-        return overlay.png(view, [{"label": label}], [Box(40, 60, 200, 140)])
+    def drawn(label: str) -> list[bool]:
+        """Where anything is drawn; in which colour hangs on the label."""
+        image = Image.open(io.BytesIO(overlay.png(view, [{"label": label}], [Box(40, 60, 200, 140)])))
+        return [pixel != (255, 255, 255) for pixel in image.get_flattened_data()]
 
     assert drawn("\u6c7d\u8f66") == drawn("QiChe")
     assert drawn("\u0441\u043e\u0431\u0430\u043a\u0430") == drawn("sobaka") != drawn("")

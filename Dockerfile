@@ -43,11 +43,13 @@ LABEL org.opencontainers.image.title="qwenvl-gateway" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 RUN useradd --system --uid 10001 --user-group --home-dir /tmp --shell /usr/sbin/nologin gateway \
-    && rm -f /var/log/lastlog /var/log/faillog
+    && rm -f /var/log/lastlog /var/log/faillog \
+    && install -d -o gateway -g gateway -m 0700 /data
 COPY --from=gateway-packages /opt/gateway /opt/gateway
 COPY --from=gateway-packages /app /app
 WORKDIR /app
-ENV PATH=/opt/gateway/bin:$PATH QVL_HOST=0.0.0.0 QVL_PORT=8000
+ENV PATH=/opt/gateway/bin:$PATH QVL_HOST=0.0.0.0 QVL_PORT=8000 QVL_BATCH_STORE=/data
+VOLUME ["/data"]
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
@@ -106,6 +108,10 @@ LABEL org.opencontainers.image.title="qwenvl-engine-cpu" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+# vLLM's kernels for the CPU are linked to libnuma.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libnuma1 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
 RUN printf '#!/bin/sh\nexec /opt/engine/bin/python "$@"\n' > /usr/local/bin/engine-python \
     && chmod 0755 /usr/local/bin/engine-python \
     && useradd --uid 10002 --gid 0 --home-dir /cache --no-create-home --shell /usr/sbin/nologin engine \
@@ -135,7 +141,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
         -r /build/gateway.txt \
     && /opt/gateway/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/gateway/lib /app/server
 COPY deploy/image/healthcheck.py /app/
-ENV QVL_HOST=0.0.0.0 QVL_PORT=8000
+ENV QVL_HOST=0.0.0.0 QVL_PORT=8000 QVL_BATCH_STORE=/cache/batches
 USER 10002
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["engine-python", "-S", "/app/healthcheck.py"]
 ENTRYPOINT ["/opt/gateway/bin/python", "-m", "server"]

@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ CACHE = ROOT / ".cache" / "rootfs"
 MIRROR = "http://deb.debian.org/debian"
 SUITES = {"debian:bookworm-slim": "bookworm"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+KEEP_S = 3600
 NEW_MOUNTS, PRIVATE, RECURSIVE = 0x20000, 1 << 18, 16384  # sched.h, mount.h
 
 
@@ -232,7 +234,19 @@ def debian(suite: str) -> Path:
 
 
 def layer_for(below: Iterable[str], *made_from: str) -> Path:
-    return CACHE / digest([*(item.encode() for item in below), *(item.encode() for item in made_from)])[:16]
+    """Where the layer lies that is made from this; it counts as used."""
+    layer = CACHE / digest([*(item.encode() for item in below), *(item.encode() for item in made_from)])[:16]
+    if layer.with_suffix(".done").exists():
+        layer.with_suffix(".done").touch()
+    return layer
+
+
+def forget_unused() -> None:
+    """Delete layers that no image has used for an hour: every change of the server makes new ones."""
+    for done in CACHE.glob("*.done"):
+        if not done.stem.startswith("debian-") and time.time() - done.stat().st_mtime > KEEP_S:
+            done.unlink()
+            shutil.rmtree(done.with_suffix(""), ignore_errors=True)
 
 
 def digest(pieces: Iterable[bytes]) -> str:
@@ -278,6 +292,7 @@ def main() -> None:
     if options.action == "build":
         builder = Builder(ROOT, given)
         image = builder.build(options.what)
+        forget_unused()
         sys.stdout.write(json.dumps({"image": asdict(image), "runs": builder.runs}, indent=2))
         return
     image = Image(**json.loads(Path(options.what).read_text())["image"])

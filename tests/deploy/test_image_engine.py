@@ -143,7 +143,7 @@ async def test_the_cpu_engines_image_sees_a_picture(build_image: Callable[..., B
                 return False
 
     try:
-        await until(is_up, timeout_s=600)
+        await until(is_up, timeout_s=1500)
         content = [{"type": "image_url", "image_url": {"url": RED_DISC}}, {"type": "text", "text": "What is it?"}]
         ask = {"messages": [{"role": "user", "content": content}], "max_tokens": 4}
         async with httpx2.AsyncClient() as client:

@@ -132,7 +132,10 @@ async def _welcome(settings: Settings, server: Server, engine: EngineProcess | N
             server.should_exit = True
             return FAILED
         await server.pool.look()
-    say(f"\nserving on http://{_reachable(settings.host)}:{settings.port}/v1 - ask it, for example:\n")
+    url = f"http://{_reachable(settings.host)}:{settings.port}"
+    if settings.playground:
+        say(f"\nopen {url}/ in a browser")
+    say(f"\nserving on {url}/v1 - ask it, for example:\n")
     say(example(settings))
     await asyncio.Event().wait()
     return 0

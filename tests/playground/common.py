@@ -53,7 +53,7 @@ def furthest(some: Sequence[Sequence[float]], others: Sequence[Sequence[float]])
     2
     """
     assert len(some) == len(others)
-    pairs = zip(sorted(some), sorted(others), strict=True)
+    pairs = zip(sorted(map(list, some)), sorted(map(list, others)), strict=True)
     return max(abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True))
 
 

@@ -34,7 +34,7 @@ FLAGS = [
     "--use-fake-ui-for-media-stream",
 ]
 DESKTOP: "ViewportSize" = {"width": 1360, "height": 860}
-PHONE = {"width": 390, "height": 844}
+PHONE: "ViewportSize" = {"width": 390, "height": 844}
 PATIENCE_MS = 8_000
 
 

@@ -52,6 +52,7 @@ class Oracle(Mock):
     @property
     def url(self) -> str:
         """Where it listens."""
+        assert isinstance(self._address, tuple), "on a port, not a Unix socket"
         host, port = self._address
         return f"http://{host}:{port}"
 
@@ -67,7 +68,8 @@ def answer(body: dict[str, Any]) -> str:
     texts, pictures, clips = [], [], 0
     for message in body["messages"]:
         content = message["content"]
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        for part in parts:
             if part["type"] == "text":
                 texts.append(part["text"])
             elif part["type"] == "image_url":

@@ -139,7 +139,7 @@ def test_building_again_gives_the_same_files(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None or not vite.exists():
         pytest.skip("no Node with what it builds with here: npm ci in clients/playground; the sources' hash is checked")
-    command = [node, vite, "build", "--logLevel", "error", "--outDir", tmp_path / "built"]
+    command = [node, str(vite), "build", "--logLevel", "error", "--outDir", str(tmp_path / "built")]
     done = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     files = {path for path in (tmp_path / "built").rglob("*") if path.is_file()}

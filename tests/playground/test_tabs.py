@@ -1,16 +1,20 @@
 """Each tab, from a sample to what is drawn over it."""
 
+import io
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.playground.common import furthest, on_screen, open_tab, pick, rectangles, run, saved
-from tests.playground.oracle import CAPTION, THOUGHT, Oracle, samples
+from tests.playground.oracle import CAPTION, SAMPLES, THOUGHT, Oracle, samples
+from tests.tasks.common import pdf
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import FilePayload, Page
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -92,10 +96,10 @@ async def test_exports_are_as_the_server_writes_them(page: "Page", base_url: str
     yolo = (await saved(page, view, "YOLO labels")).decode()
     classes = (await saved(page, view, "YOLO classes")).decode().split()
     png = await saved(page, view, "PNG")
-    files = {"image": ("shapes.png", _sample("shapes.png"), "image/png")}
+    labels = json.dumps(["star", "circle", "square", "triangle"])
     for form in ("coco", "yolo"):
-        fields = {"labels": json.dumps(["star", "circle", "square", "triangle"]), "format": form}
-        response = await page.request.post(f"{base_url}/v1/detect", multipart={**fields, "image": _file(files)})
+        fields = {"labels": labels, "format": form, "image": sent("shapes.png", "image/png")}
+        response = await page.request.post(f"{base_url}/v1/detect", multipart=fields)
         server = await response.json()
         assert server["objects"] == answered["objects"]
         if form == "coco":
@@ -134,6 +138,40 @@ async def test_blocks_lie_on_their_pages_and_light_up_with_their_text(page: "Pag
     box = (await rectangles(view, ".pages .mark.active"))[0]
     await page.mouse.move((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     assert "Market river" in await view.locator(".block.active").inner_text()
+
+
+def scanned() -> bytes:
+    """A PDF whose page is a JPEG 2000 picture, which PDF.js decodes in WebAssembly."""
+    out = io.BytesIO()
+    Image.new("RGBA", (400, 300), (20, 120, 220, 255)).save(out, "PDF")
+    return out.getvalue()
+
+
+SHADES = """
+  const canvas = document.querySelector('canvas')
+  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+  return new Set(pixels.filter((_, at) => at % 4 === 0)).values().toArray().sort((a, b) => a - b)
+"""
+"""The reds of what was drawn, the darkest first."""
+
+
+@pytest.mark.parametrize(
+    ("data", "darkest"),
+    [
+        pytest.param(scanned, 20, id="a scan in JPEG 2000"),
+        pytest.param(lambda: pdf((400, 300, "Words")), 0, id="letters without their font"),
+    ],
+)
+async def test_pages_of_other_kinds_are_drawn_too(
+    page: "Page", base_url: str, data: Callable[[], bytes], darkest: int
+) -> None:
+    view = await open_tab(page, base_url, "parse-document")
+    file: FilePayload = {"name": "some.pdf", "mimeType": "application/pdf", "buffer": data()}
+    await view.locator("input[type=file]").set_input_files(file)
+    await page.locator("canvas[data-drawn=true]").wait_for()
+    left, top, right, bottom = (await rectangles(view, "canvas"))[0]
+    assert abs((right - left) / (bottom - top) - 400 / 300) < 0.01
+    assert (await page.evaluate(f"(() => {{{SHADES}}})()"))[0] == darkest
 
 
 async def test_a_document_is_there_as_markdown_html_and_json_too(page: "Page", base_url: str) -> None:
@@ -232,19 +270,44 @@ async def test_forms_are_made_from_what_the_server_says_of_its_tasks(page: "Page
 
 async def test_the_model_card_says_what_answers_here(page: "Page", base_url: str) -> None:
     view = await open_tab(page, base_url, "model")
-    cards = await view.locator(".cards article").all_inner_texts()
-    assert len(cards) == 1, "a model and its alias are one card"
-    assert "32,768 tokens" in cards[0]
-    assert "qwen2.5-vl" in cards[0]
-    assert await view.get_by_text("Will it fit").count() == 0, "there is no GET /v1/fit on this server"
+    card = view.locator(".cards article")
+    await card.get_by_text("8.3 billion").wait_for()
+    said = await card.inner_text()  # one card: a model and its alias are the same
+    assert [word for word in ("32,768 tokens", "qwen2.5-vl", "Apache License 2.0", "yes") if word not in said] == []
 
 
-def _sample(name: str) -> bytes:
-    from tests.playground.oracle import SAMPLES
+async def test_what_fits_is_what_the_server_computes(page: "Page", base_url: str) -> None:
+    view = await open_tab(page, base_url, "model")
+    cells = view.locator(".verdict")
+    await cells.nth(9).wait_for()
+    shown = await cells.all_inner_texts()
+    for at, (gpu, precision) in {1: ("24 GB", "bf16"), 8: ("80 GB", "awq")}.items():
+        query: dict[str, str | float | bool] = {
+            "model": "Qwen/Qwen2.5-VL-7B-Instruct",
+            "gpu": gpu,
+            "precision": precision,
+        }
+        fit = await (await page.request.get(f"{base_url}/v1/fit", params=query)).json()
+        assert shown[at].replace(",", "") == str(fit["largest_concurrency"])
+    await view.get_by_role("textbox", name="Card").fill("Abacus")
+    await view.get_by_role("button", name="Check").click()
+    assert "known are" in await view.locator(".error").inner_text()
+    await view.get_by_role("combobox", name="Model").fill("72B")
+    await view.get_by_role("textbox", name="Card").fill("L4")
+    await view.get_by_role("button", name="Check").click()
+    await view.get_by_text("GiB are missing on each card").wait_for()
+    await view.get_by_text("It fits if").wait_for()
 
-    return (SAMPLES / name).read_bytes()
+
+async def test_a_server_without_sizing_shows_none(page: "Page", base_url: str) -> None:
+    missing = {"error": {"message": "there is nothing at /v1/fit", "code": "not_found"}}
+    await page.route("**/v1/fit*", lambda route: route.fulfill(status=404, json=missing))
+    view = await open_tab(page, base_url, "model")
+    await view.get_by_text("8.3 billion").wait_for()
+    assert await view.get_by_text("Will it fit").count() == 0
+    await page.unroute_all()
 
 
-def _file(files: dict[str, tuple[str, bytes, str]]) -> dict[str, object]:
-    name, data, kind = files["image"]
-    return {"name": name, "mimeType": kind, "buffer": data}
+def sent(name: str, kind: str) -> "str | float | bool | bytes | FilePayload":
+    """A sample as a form's file."""
+    return {"name": name, "mimeType": kind, "buffer": (SAMPLES / name).read_bytes()}

@@ -45,7 +45,7 @@ function viewsOf(cards: TaskCard[]): View[] {
       const [name, icon, Page] = PAGES[task.id] ?? [title(task.id), ICONS[task.id] ?? 'task', AnyTask]
       return { id: task.id, title: name, icon, summary: task.summary, draw: (active) => <Page task={task} active={active} /> }
     }),
-    { ...model, draw: () => <Model /> },
+    { ...model, draw: (active) => <Model active={active} /> },
   ]
 }
 
@@ -60,6 +60,7 @@ export function App() {
 
   useEffect(() => void load(), [])
   useEffect(() => {
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' })
     visit((before) => new Set([...before, current.id]))
     document.title = `${current.title} · Playground`
   }, [current.id])

@@ -1,12 +1,13 @@
 import { address, getJson, type ModelCard, type TaskCard } from './api'
 import { failureOf, type Failure } from './failures'
 import { store } from './store'
+import { canSize } from './views/fit'
 
 /** What the server says of itself. */
 export const tasks = store<TaskCard[]>([])
 export const models = store<ModelCard[]>([])
-/** Rows of `GET /v1/fit`, where the server has it. */
-export const fit = store<unknown>(undefined)
+/** Whether the server has `GET /v1/fit`. */
+export const sizes = store(false)
 export const unreachable = store<Failure | undefined>(undefined)
 export const loaded = store(false)
 
@@ -32,7 +33,16 @@ export async function load(): Promise<void> {
     unreachable.set(failureOf(thrown))
     return
   }
-  fit.set(await getJson<unknown>('/v1/fit').catch(() => undefined))
+  await describe()
+}
+
+/** Adds what `GET /v1/models/{id}` knows beyond the list, and looks whether sizing can be asked. Either may be missing. */
+async function describe(): Promise<void> {
+  const found = await Promise.all(
+    models.get().map((card) => getJson<ModelCard>(`/v1/models/${encodeURI(card.id)}`).catch(() => card)),
+  )
+  models.set(found)
+  sizes.set(await canSize())
 }
 
 const READY_POLL_MS = 30_000
@@ -46,7 +56,7 @@ async function look(): Promise<void> {
   readiness.set(await seen())
   const { state } = readiness.get()
   if (before !== 'unknown' && before !== 'ready' && state === 'ready') {
-    models.set((await getJson<{ data: ModelCard[] }>('/v1/models').catch(() => ({ data: models.get() }))).data)
+    void load()
   }
   timer = window.setTimeout(look, state === 'ready' ? READY_POLL_MS : STARTING_POLL_MS)
 }

@@ -165,6 +165,7 @@ function ListInput({ about, value, set, hint }: ListProps) {
         {...about}
         value={typed}
         placeholder={words.length ? '' : hint}
+        size={words.length ? 4 : 20}
         autocomplete="off"
         enterkeyhint="done"
         onInput={(event) => {

@@ -11,6 +11,8 @@ export interface Mark {
   /** A second line for whoever hovers: sub-label, confidence. */
   detail?: string
   colour: string
+  /** Its name stands to its left, not on top: where marks lie close under each other. */
+  aside?: boolean
 }
 
 interface Props {
@@ -120,13 +122,18 @@ function Readout({ extent, active, pointer }: { extent: Extent | undefined; acti
   )
 }
 
+/** Where a mark's name has room. */
+function sideOf(mark: Mark, [x1, y1]: Box, { width, height }: Extent): string {
+  if (mark.aside && x1 / width > 0.2) return ' aside'
+  return `${y1 / height < 0.06 ? ' inside' : ''}${x1 / width > 0.75 ? ' rightmost' : ''}`
+}
+
 function MarkView({ mark, extent, active, named }: { mark: Mark; extent: Extent; active: boolean; named: boolean }) {
   const box = mark.box ?? (mark.point && [...mark.point, ...mark.point] as Box)
   if (!box) return null
-  const side = `${box[1] / extent.height < 0.06 ? ' inside' : ''}${box[0] / extent.width > 0.75 ? ' rightmost' : ''}`
   return (
     <div
-      class={`mark ${mark.box ? 'box' : 'point'}${active ? ' active' : ''}${side}`}
+      class={`mark ${mark.box ? 'box' : 'point'}${active ? ' active' : ''}${sideOf(mark, box, extent)}`}
       data-mark={mark.id}
       style={{ ...placed(box, extent), '--colour': mark.colour }}
     >

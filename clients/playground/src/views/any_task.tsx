@@ -138,6 +138,7 @@ function placesOf(run: Run): Place[] {
       box: each.bbox_2d as [number, number, number, number],
       name: names[at]!,
       named: each.text === undefined,
+      aside: each.field !== undefined,
       colour: colourOf(kindOfPlace(each), kinds),
       ...(typeof each.match === 'string' && { detail: each.match }),
     },

@@ -35,6 +35,8 @@ const TYPES = ['paragraph', 'title', 'table', 'figure', 'list', 'caption', 'form
 const PER_PAGE = 100_000
 const idOf = (page: Page, block: Block) => page.page * PER_PAGE + block.order
 const MOST_PAGES_IN_ADVANCE = 200
+/** Pages from which only those in view are laid out. */
+const MANY = 20
 
 /** A document's pages beside what was read on them. */
 export function Document({ task, active }: { task: TaskCard; active: boolean }) {
@@ -90,7 +92,7 @@ export function Document({ task, active }: { task: TaskCard; active: boolean }) 
             {numbers.map((number) => {
               const page = known.get(number)
               return (
-                <div class="page" data-page={number} key={number}>
+                <div class={count > MANY ? 'page many' : 'page'} data-page={number} key={number}>
                   <PageView
                     shown={shown}
                     number={number}
@@ -195,7 +197,7 @@ function Read({ pages, result, name, hovered, hover, list }: ReadProps) {
     >
       <div class="scroller" ref={list} tabIndex={0}>
         {form === 'blocks' &&
-          pages.map((page) => <PageBlocks key={page.page} page={page} hovered={hovered} hover={hover} alone={pages.length === 1} />)}
+          pages.map((page) => <PageBlocks key={page.page} page={page} hovered={hovered} hover={hover} alone={pages.length === 1} many={pages.length > MANY} />)}
         {form === 'html' && <iframe class="sandbox" sandbox="" title="The document as HTML" srcdoc={safePage(text(), sheet)} />}
         {(form === 'markdown' || form === 'json') && <pre class="raw plain-text">{text()}</pre>}
       </div>
@@ -206,14 +208,15 @@ function Read({ pages, result, name, hovered, hover, list }: ReadProps) {
 interface BlocksProps {
   page: Page
   alone: boolean
+  many: boolean
   hovered: number | undefined
   hover: (id: number | undefined) => void
 }
 
-function PageBlocks({ page, alone, hovered, hover }: BlocksProps) {
+function PageBlocks({ page, alone, many, hovered, hover }: BlocksProps) {
   const error = isRecord(page.error) ? page.error : undefined
   return (
-    <section class="page-blocks" data-read={page.page}>
+    <section class={many ? 'page-blocks many' : 'page-blocks'} data-read={page.page}>
       {!alone && <h3>Page {page.page}</h3>}
       {page.status === 'failed' && <p class="problem">This page could not be read. {String(error?.message ?? '')}</p>}
       {page.status === 'partial' && <p class="problem">This page was read in part: the answer was cut off.</p>}

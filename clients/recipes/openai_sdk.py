@@ -55,7 +55,12 @@ class Asking:
         picture = {"type": "image_url", "image_url": {"url": self._url}}
         words = {"type": "text", "text": "What is in this picture?"}
         messages: list[Any] = [{"role": "user", "content": [picture, words]}]
-        self._common: dict[str, Any] = {"model": MODEL, "messages": messages, "max_tokens": most_tokens}
+        self._common: dict[str, Any] = {
+            "model": MODEL,
+            "messages": messages,
+            "max_tokens": most_tokens,
+            "temperature": 0,
+        }
 
     def chat(self) -> str | None:
         return self._client.chat.completions.create(**self._common).choices[0].message.content

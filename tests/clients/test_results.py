@@ -89,6 +89,7 @@ def test_a_result_of_a_client_knows_its_picture(client: Client, served: Served, 
 def test_a_result_from_a_file_has_to_be_told_its_picture():
     with pytest.raises(ValueError, match="image="):
         detection().draw()
+    assert detection()._repr_png_() is None  # a notebook shows its text instead
 
 
 def test_see_through_pictures_are_drawn_on_white():

@@ -2,7 +2,6 @@
 
 import functools
 import time
-import uuid
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self
@@ -13,7 +12,7 @@ from qwenvl import calls
 from qwenvl.calls import Call, I, P, R, signature
 from qwenvl.cards import ModelCard, TaskCard
 from qwenvl.errors import QwenVLError, status_error
-from qwenvl.requests import answer, body, close, failed, wait_s
+from qwenvl.requests import answer, body, close, failed, once, wait_s
 from qwenvl.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, Settings
 from qwenvl.streams import Stream
 
@@ -97,7 +96,7 @@ class Client:
     # -- sending -----------------------------------------------------------------------------------------------------
     def run(self, call: Call[R, I]) -> R:
         """The result of a call."""
-        headers = {"idempotency-key": call.options.get("idempotency_key") or uuid.uuid4().hex}
+        headers = once(call, self.settings.max_retries)
         response = self._tried(lambda: self._sent(call, headers, stream=False))
         return answer(call, response)
 

@@ -5,6 +5,7 @@ Nothing here waits: `Client` and `AsyncClient` share it.
 
 import json
 import random
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -136,6 +137,17 @@ def _size(file: IO[bytes]) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     return size
+
+
+def once(call: Call[Any, Any], max_retries: int) -> dict[str, str]:
+    """The header that has the server work on all tries of a call once; none where there is but one try.
+
+    >>> from qwenvl.calls import caption
+    >>> once(caption(b"..."), 0), once(caption(b"...", idempotency_key="k"), 0), len(once(caption(b"..."), 1))
+    ({}, {'idempotency-key': 'k'}, 1)
+    """
+    key = call.options.get("idempotency_key") or (uuid.uuid4().hex if max_retries > 0 else None)
+    return {"idempotency-key": key} if key else {}
 
 
 def wait_s(tries: int, error: QwenVLError) -> float | None:

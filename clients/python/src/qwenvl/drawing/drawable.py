@@ -12,6 +12,7 @@ from PIL import Image
 from qwenvl.drawing import png, svg
 from qwenvl.drawing.marks import Mark
 from qwenvl.drawing.pictures import picture_of
+from qwenvl.errors import QwenVLError
 from qwenvl.inputs import MediaInput, Source, source
 
 
@@ -70,10 +71,13 @@ class Drawable:
         else:
             picture.show()
 
-    def _repr_png_(self) -> bytes:
-        """For notebooks, which draw the last value of a cell."""
+    def _repr_png_(self) -> bytes | None:
+        """For notebooks, which draw the last value of a cell; None where there is nothing to draw on."""
         out = io.BytesIO()
-        self.draw().save(out, "PNG")
+        try:
+            self.draw().save(out, "PNG")
+        except (ValueError, ImportError, OSError, QwenVLError):
+            return None
         return out.getvalue()
 
     def _picture(self, image: MediaInput | None) -> Image.Image:

@@ -35,7 +35,7 @@ FLAGS = [
 ]
 DESKTOP: "ViewportSize" = {"width": 1360, "height": 860}
 PHONE: "ViewportSize" = {"width": 390, "height": 844}
-PATIENCE_MS = 8_000
+PATIENCE_MS = 15_000
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from benchmarks.overhead.behaviour import Behaviour
 from tests.playground.common import furthest, on_screen, open_tab, pick, rectangles, run, saved
 from tests.playground.oracle import CAPTION, SAMPLES, THOUGHT, Oracle, samples
 from tests.tasks.common import pdf
@@ -232,6 +233,44 @@ async def test_what_the_agent_did_is_told_with_the_next_question(page: "Page", b
     assert "Click at" in await view.locator(".steps").inner_text()
     await run(view)
     assert b"You have done: Step 1: " in engine.requests[-1].body
+
+
+async def test_a_swipe_is_an_arrow_and_what_costs_money_is_a_persons_to_allow(
+    page: "Page", base_url: str, engine: Oracle
+) -> None:
+    arguments = {"action": "swipe", "coordinate": [280, 560], "coordinate2": [280, 140]}
+    call = json.dumps({"name": "mobile_use", "arguments": arguments})
+    engine.behaviour = Behaviour(answer=f"<tool_call>{call}</tool_call>")
+    view = await open_tab(page, base_url, "act")
+    await pick(view, "Six buttons")
+    await view.get_by_role("radio", name="Mobile").check()
+    await run(view)
+    assert await view.locator(".target").count() == 2
+    assert "Swipe from" in await view.locator(".results h2").inner_text()
+    engine.behaviour = Behaviour()
+    await view.get_by_role("radio", name="Computer").check()
+    await view.get_by_label("Task").fill("Pay with the Send button")
+    await run(view)
+    assert "A person should allow this first" in await view.locator(".confirm").inner_text()
+
+
+async def test_a_task_that_the_page_has_never_heard_of_has_a_form_too(page: "Page", base_url: str) -> None:
+    listed = await (await page.request.get(f"{base_url}/v1/tasks")).json()
+    card = next(card for card in listed["data"] if card["id"] == "caption")
+    card["id"], card["summary"] = "tell-a-story", "Tell a story about a picture."
+    hero = {"type": "string", "title": "Hero", "description": "Who it is about."}
+    card["request_schema"]["properties"]["hero"] = hero
+        "type": "string",
+        "title": "Hero",
+        "description": "Who it is about.",
+    }
+    await page.route("**/v1/tasks", lambda route: route.fulfill(json=listed))
+    view = await open_tab(page, base_url, "tell-a-story")
+    await view.get_by_role("textbox", name="Hero").wait_for()
+    await pick(view, "Shapes")
+    await run(view)
+    assert CAPTION in await view.locator(".results").inner_text()
+    await page.unroute_all()
 
 
 async def test_a_caption_is_written(page: "Page", base_url: str) -> None:

@@ -66,7 +66,8 @@ async function refusal(response: Response) {
   const requestId = response.headers.get('x-request-id') ?? undefined
   const body: unknown = await response.json().catch(() => undefined)
   const error = isRecord(body) && isRecord(body.error) ? body.error : {}
-  return failureFrom(error, response.status, requestId)
+  const waitS = Number(response.headers.get('retry-after'))
+  return failureFrom(error, response.status, requestId, waitS)
 }
 
 export async function getJson<T>(path: string): Promise<T> {

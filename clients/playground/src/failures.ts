@@ -37,9 +37,10 @@ const TITLES: Record<string, [title: string, advice?: string]> = {
   internal_error: ['The server made a mistake', 'Its log has the request id.'],
 }
 
-export function failureFrom(error: Record<string, unknown>, status?: number, requestId?: string): Failure {
+export function failureFrom(error: Record<string, unknown>, status?: number, requestId?: string, waitS?: number): Failure {
   const code = typeof error.code === 'string' ? error.code : undefined
-  const [title, advice] = TITLES[code ?? ''] ?? [titleOf(code, status)]
+  const [title, known] = TITLES[code ?? ''] ?? [titleOf(code, status)]
+  const advice = waitS ? `Try again in ${waitS} ${waitS === 1 ? 'second' : 'seconds'}.` : known
   return {
     title,
     message: sentence(typeof error.message === 'string' ? error.message : `The server answered ${status ?? 'oddly'}.`),

@@ -12,6 +12,7 @@ import { Notes } from '../parts/notes'
 import { RunBar } from '../parts/run_bar'
 import { useRun, type Run, type Runner } from '../run'
 import { fileOf, samplesFor, type Sample } from '../samples'
+import { models } from '../server'
 import { BadField, fieldsOf, filled, type Field } from '../schema'
 
 /** What every task's view works with: a file, the form's values, and the run. */
@@ -71,7 +72,7 @@ function fieldsFor(bench: Bench, extra: Fields): Fields {
   const { task, file, values } = bench
   const kind = file && kindOf(file, bench.kinds)
   const input = Object.entries(task.inputs).find(([, takes]) => takes === kind)?.[0]
-  return { ...(file && input && { [input]: file }), ...filled([...bench.own, ...bench.common], values), ...extra }
+  return { ...(file && input && { [input]: file }), ...filled([...bench.own, ...bench.common], values), ...(values.model ? { model: values.model } : {}), ...extra }
 }
 
 interface Props {
@@ -147,7 +148,10 @@ export function TaskView({ bench, verb, first, hints = {}, hidden = [], extra = 
           {options.length > 0 && (
             <details class="options">
               <summary>Options</summary>
-              <Form fields={options} values={bench.values} change={bench.change} />
+              <div class="stack">
+                <ModelChoice values={bench.values} change={bench.change} />
+                <Form fields={options} values={bench.values} change={bench.change} />
+              </div>
             </details>
           )}
           <RunBar runner={runner} start={() => undefined} ready={can} verb={verb} written={() => codeFor(bench, extra)} />
@@ -158,6 +162,23 @@ export function TaskView({ bench, verb, first, hints = {}, hidden = [], extra = 
         <Notes run={run} />
       </section>
     </div>
+  )
+}
+
+/** Which model is asked, where several are served. */
+function ModelChoice({ values, change }: { values: Values; change: (values: Values) => void }) {
+  const cards = models.use()
+  if (new Set(cards.map((card) => card.root ?? card.id)).size < 2) return null
+  return (
+    <label class="field">
+      <span>Model</span>
+      <select value={String(values.model ?? '')} onChange={(event) => change({ ...values, model: event.currentTarget.value })}>
+        <option value="">The first one</option>
+        {cards.map((card) => (
+          <option key={card.id}>{card.id}</option>
+        ))}
+      </select>
+    </label>
   )
 }
 

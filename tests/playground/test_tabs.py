@@ -260,10 +260,6 @@ async def test_a_task_that_the_page_has_never_heard_of_has_a_form_too(page: "Pag
     card["id"], card["summary"] = "tell-a-story", "Tell a story about a picture."
     hero = {"type": "string", "title": "Hero", "description": "Who it is about."}
     card["request_schema"]["properties"]["hero"] = hero
-        "type": "string",
-        "title": "Hero",
-        "description": "Who it is about.",
-    }
     await page.route("**/v1/tasks", lambda route: route.fulfill(json=listed))
     view = await open_tab(page, base_url, "tell-a-story")
     await view.get_by_role("textbox", name="Hero").wait_for()

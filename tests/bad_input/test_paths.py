@@ -14,7 +14,6 @@ METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", 
 NOWHERE = [
     "/assets/",
     "/assets/../../pyproject.toml",
-    "/assets/manifest.json",
     "/v1",
     "/v1/",
     "/v1/chat",

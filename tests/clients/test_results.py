@@ -86,6 +86,13 @@ def test_a_result_of_a_client_knows_its_picture(client: Client, served: Served, 
     assert Image.open(io.BytesIO(found._repr_png_())).size == (560, 280)
 
 
+def test_show_opens_the_picture_in_the_machines_viewer(monkeypatch: pytest.MonkeyPatch):
+    shown: list[Image.Image] = []
+    monkeypatch.setattr(Image.Image, "show", shown.append)
+    detection().show(picture())
+    assert [each.size for each in shown] == [(560, 280)]
+
+
 def test_a_result_from_a_file_has_to_be_told_its_picture():
     with pytest.raises(ValueError, match="image="):
         detection().draw()

@@ -88,7 +88,7 @@ def test_a_result_of_a_client_knows_its_picture(client: Client, served: Served, 
 
 def test_show_opens_the_picture_in_the_machines_viewer(monkeypatch: pytest.MonkeyPatch):
     shown: list[Image.Image] = []
-    monkeypatch.setattr(Image.Image, "show", shown.append)
+    monkeypatch.setattr(Image.Image, "show", lambda picture: shown.append(picture))
     detection().show(picture())
     assert [each.size for each in shown] == [(560, 280)]
 

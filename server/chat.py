@@ -1,9 +1,9 @@
 """The hot path: chat completions and their siblings, raw ASGI, the engine's bytes handed on one to one.
 
 Life of a request: method and key, the body (`Link.body`), its rewriting (`rewrite`), a place (`admission`), its media
-(`MediaLoader`), an engine (`Pool.ask`), then either one tidied JSON answer or a stream through a `Pump`. The engine's
-first event is awaited before the status line goes out, so that a failed engine is a 5xx and not a 200. One watcher a
-request cuts the engine off the moment the client leaves, streaming or not.
+(`MediaLoader`), an engine (`Pool.ask`), then either one tidied JSON answer or a stream (`Unbroken`). The engine's first
+event is awaited before the status line goes out, so that a failed engine is a 5xx and not a 200. One watcher a request
+cuts the engine off the moment the client leaves, streaming or not.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from server.keys import Caller
 from server.media.view import Clip, View
 from server.middleware import LEFT, Exchange
 from server.protocol import engine_error, first_event_error
-from server.pump import Pump
 from server.rewrite import MediaPart, Prepared, Source
 from server.settings import Settings
+from server.unbroken import Asked, Unbroken
 from server.weighing import parts_tokens
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,9 @@ class Chat:
                 raise engine_error(answer.status, answer.body(), *form.text_fields[:1])
             if answer.is_stream:
                 exchange.tally = link.tally = Tally(hide_usage=asks_usage)
-                await _stream(answer, link, exchange, notes, *form.text_fields[:1])
+                asked = Asked(exchange.path, payload, headers, model, work)
+                unbroken = Unbroken(self._pool, asked, prepared.body, link, self._settings.engine_wait_s)
+                await _stream(answer, unbroken, link, exchange, notes, *form.text_fields[:1])
             else:
                 body = form.tidy(answer.body(), prepared.body) if form.tidy else answer.body()
                 exchange.count(*(usage_in(body) or (0, 0)))
@@ -255,15 +257,15 @@ def _notes(path: str, prepared: Prepared) -> bytes:
     return notes
 
 
-async def _stream(answer: Answer, link: Link, exchange: Exchange, notes: bytes, prompt: str = "messages") -> None:
+async def _stream(
+    answer: Answer, unbroken: Unbroken, link: Link, exchange: Exchange, notes: bytes, prompt: str = "messages"
+) -> None:
     failure = first_event_error(answer.body(), prompt)
     if failure is not None:
         raise failure
     exchange.begin(200)
     link.start(STREAM_HEAD % (exchange.id, notes))
-    pump = Pump(answer, link)
-    answer.pipe(pump)
-    await pump.done
+    await unbroken.run(answer)
 
 
 def _refuse(link: Link, exchange: Exchange, failure: GatewayError) -> None:

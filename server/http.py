@@ -57,6 +57,11 @@ class Link:
         """Whether the client is gone."""
         return self._cycle.disconnected or self._protocol.transport.is_closing()
 
+    @property
+    def paused(self) -> bool:
+        """Whether the client reads more slowly than we write."""
+        return bool(self._protocol.flow.write_paused)
+
     def watch(self, on_leave: Callable[[], object]) -> None:
         """Call `on_leave` once when the client leaves before the answer is complete; now, if it has left already."""
         self.on_leave = on_leave

@@ -152,7 +152,7 @@ ENGINE_IN_FLIGHT = Gauge("qvl_engine_requests_in_flight", "Our requests that the
 ENGINE_STATE = Gauge("qvl_engine_state", "1 for the state that the engine is in.", ["engine", "state"])
 EJECTIONS = Counter("qvl_engine_ejections", "Engines that stopped to be ready, by what they then were.", ["state"])
 RETRIES = Counter("qvl_engine_retries", "Requests asked of another engine, by the first one's failure.", ["code"])
-RESUMED = Counter("qvl_streams_cut", "Streams that their engine broke off, and what became of them.", ["outcome"])
+CUT = Counter("qvl_streams_cut", "Streams that their engine broke off, and what became of them.", ["outcome"])
 AFFINITY = Counter(
     "qvl_affinity",
     "Requests with pictures: sent to the engine that holds them, new to all, or sent elsewhere for its load.",

@@ -2,17 +2,20 @@
 
 Each piece goes out in the same call that brought it in; a client that reads slower than the engine writes stops the
 engine's connection instead of filling memory. Only whole events go out, so that a failure half-way through one can
-still be told in a well-formed last event.
+still be told in a well-formed last event, or another engine go on from there.
 """
 
 import asyncio
 
 from server.engines.wire import Answer
-from server.errors import GatewayError, RequestTimeout
+from server.errors import GatewayError, ServerError
 from server.http import Link
-from server.protocol import error_event
+from server.protocol import first_event_error
+from server.resume import Said
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+ERROR = b'data: {"error"'
+"""Begins the event by which vLLM says, within a stream, that its core is gone."""
 
 
 def whole_events(data: bytes) -> int:
@@ -24,18 +27,38 @@ def whole_events(data: bytes) -> int:
     return max((data.rfind(end) + len(end) for end in EVENT_ENDS if end in data), default=0)
 
 
+def error_at(data: bytes) -> int:
+    """Where in whole events vLLM's own error begins; -1 if there is none.
+
+    >>> error_at(b'data: {"id":1}\\n\\ndata: {"error":{}}\\n\\n'), error_at(b'data: {"id":1}\\n\\n')
+    (16, -1)
+    """
+    if data.startswith(ERROR):
+        return 0
+    at = data.find(b"\n\n" + ERROR)
+    return at + 2 if at >= 0 else -1
+
+
 class Pump:
-    """A `Sink` that writes to a client. `done` is set when the last byte is handed over."""
+    """A `Sink` that writes to a client. `done` is set when the engine has no more to say.
 
-    __slots__ = ("_answer", "_link", "_partial", "done")
+    Then the stream is ended, or `failure` says what cut it, and the client waits for more.
+    """
 
-    def __init__(self, answer: Answer, link: Link) -> None:
+    __slots__ = ("_answer", "_link", "_partial", "_said", "done", "failure")
+
+    def __init__(self, answer: Answer, link: Link, said: Said | None = None) -> None:
+        """`said` notes what goes out."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failure: GatewayError | None = None
         self._answer = answer
         self._link = link
+        self._said = said
         self._partial = b""
         link.on_pause = answer.pause
         link.on_resume = answer.resume
+        if link.paused:
+            answer.pause()
 
     def feed(self, data: bytes) -> None:
         """See `Sink.feed`."""
@@ -47,15 +70,31 @@ class Pump:
             data, self._partial = data[:cut], data[cut:]
             if not data:
                 return
-        self._link.write(data)
+        if self._said is None:
+            self._link.write(data)
+        elif self.failure is None:
+            self._note(data, self._said)
+
+    def _note(self, data: bytes, said: Said) -> None:
+        at = error_at(data)
+        if at >= 0:
+            failure = first_event_error(data[at:])
+            if isinstance(failure, ServerError):
+                data = data[:at]
+                self.end(failure)
+        if data and (data := self.translate(data)):
+            said.add(data)
+            self._link.write(data)
+
+    def translate(self, data: bytes) -> bytes:
+        """Whole events as the client is to see them."""
+        return data
 
     def end(self, failure: GatewayError | None) -> None:
         """See `Sink.end`."""
+        if self.done.done():
+            return
+        self.failure = failure
         if failure is None:
             self._link.end(self._partial)
-        elif isinstance(failure, RequestTimeout):
-            self._link.cut()  # the client reads nothing, so there is no way to tell it
-        else:
-            self._link.end(error_event(failure))
-        if not self.done.done():
-            self.done.set_result(None)
+        self.done.set_result(None)

@@ -14,6 +14,7 @@ from tests.conftest import ASK, Running, until
 
 CHAT = "/v1/chat/completions"
 STREAM = {**ASK, "stream": True}
+LAST_WORD = {"logprobs": True}  # no other engine can go on with such a stream
 
 
 async def events(client: httpx2.AsyncClient, **changes: Any) -> list[Any]:
@@ -65,7 +66,7 @@ async def test_a_failure_after_the_first_event_ends_the_stream_with_an_error_eve
     client: httpx2.AsyncClient, mock: Mock, fault: str
 ) -> None:
     mock.behaviour = Behaviour(fault=fault, after=2, chunks=9)
-    found = await events(client)
+    found = await events(client, **LAST_WORD)
     assert found[-1] == "[DONE]"
     assert found[-2]["error"]["message"]
     assert [event["choices"][0]["delta"].get("content") for event in found[:3]] == ["", "token0", " token1"]
@@ -74,7 +75,7 @@ async def test_a_failure_after_the_first_event_ends_the_stream_with_an_error_eve
 async def test_the_openai_sdk_raises_what_broke_the_stream(gateway: str, mock: Mock) -> None:
     mock.behaviour = Behaviour(fault="die", after=2, chunks=9)
     async with openai.AsyncOpenAI(base_url=f"{gateway}/v1", api_key="none", max_retries=0) as sdk:
-        stream = await sdk.chat.completions.create(**STREAM)
+        stream = await sdk.chat.completions.create(**STREAM, **LAST_WORD)
         with pytest.raises(openai.APIError, match="closed the connection"):
             async for _ in stream:
                 pass
@@ -83,7 +84,7 @@ async def test_the_openai_sdk_raises_what_broke_the_stream(gateway: str, mock: M
 async def test_a_stalled_stream_ends_with_a_timeout_event(mock: Mock, running: Running) -> None:
     mock.behaviour = Behaviour(fault="stall", after=1, chunks=9)
     async with running([await mock.listen()], engine_timeout_s=0.2) as url, httpx2.AsyncClient(base_url=url) as client:
-        found = await events(client)
+        found = await events(client, **LAST_WORD)
     assert found[-2]["error"]["code"] == "engine_timeout"
 
 

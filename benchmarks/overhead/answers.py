@@ -14,6 +14,7 @@ import orjson
 CRLF = b"\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST_CHUNK = b"0\r\n\r\n"
+PROMPT_TOKENS = 17
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -31,6 +32,8 @@ class Question(NamedTuple):
     max_tokens: int | None
     tag: str
     """`user`, else `seed`: tells requests apart behind a gateway."""
+    said: str = ""
+    """The beginning of the answer, where the request asks to go on with it (`continue_final_message`)."""
 
 
 def http(status: int, body: bytes, content_type: bytes = b"application/json") -> bytes:
@@ -63,14 +66,19 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int | None]:
     }
 
 
-@lru_cache
-def words(count: int) -> str:
-    """What the mock says when nobody told it what to say: one word a token.
+def usage_json(prompt_tokens: int, completion_tokens: int) -> bytes:
+    return orjson.dumps(usage(prompt_tokens, completion_tokens))
 
-    >>> words(3)
-    'token0 token1 token2'
+
+@lru_cache
+def words(count: int, word: str = "token", said: str = "") -> str:
+    """What the mock says when nobody told it what to say: one word a token. After `said`, what follows it.
+
+    >>> words(3), words(2, "a", "a0 a1"), words(1, said=" ")
+    ('token0 token1 token2', ' a2 a3', 'token0')
     """
-    return " ".join(f"token{i}" for i in range(count))
+    first = len(said.split())
+    return (" " if first else "") + " ".join(f"{word}{i}" for i in range(first, first + count))
 
 
 def pieces(text: str, count: int) -> list[str]:
@@ -83,14 +91,20 @@ def pieces(text: str, count: int) -> list[str]:
     return [text[i : i + size] for i in range(0, len(text), size)]
 
 
+def prompt_tokens(question: Question) -> int:
+    """The same for every prompt, and what is already said."""
+    return PROMPT_TOKENS + len(question.said.split())
+
+
 def completion(question: Question, answer_id: str, text: str, tokens: int, finish_reason: str) -> bytes:
     """The body of an answer that is not streamed."""
-    template = _completion(question.model, question.chat, text, tokens, finish_reason)
+    count = prompt_tokens(question)
+    template = _completion(question.model, question.chat, text, usage_json(count, tokens), finish_reason)
     return template % (answer_id.encode(), int(time.time()))
 
 
 @lru_cache
-def _completion(model: str, chat: bool, text: str, tokens: int, finish_reason: str) -> bytes:
+def _completion(model: str, chat: bool, text: str, used: bytes, finish_reason: str) -> bytes:
     """The same body, with places for the id and the time."""
     choice: dict[str, object] = {"index": 0}
     if chat:
@@ -118,7 +132,7 @@ def _completion(model: str, chat: bool, text: str, tokens: int, finish_reason: s
             "choices": [choice],
             "service_tier": None,
             "system_fingerprint": None,
-            "usage": usage(17, tokens),
+            "usage": orjson.Fragment(used),
             "prompt_logprobs": None,
             "prompt_token_ids": None,
             "prompt_text": None,
@@ -143,10 +157,11 @@ def event(payload: bytes) -> bytes:
 class ChunkWriter:
     """Formats the chunks of one stream; what does not change between two of them is made once."""
 
-    __slots__ = ("_after", "_before", "_chat", "_envelope", "_fixed")
+    __slots__ = ("_after", "_before", "_chat", "_envelope", "_fixed", "_prompt_tokens")
 
     def __init__(self, question: Question, answer_id: str) -> None:
         self._chat = question.chat
+        self._prompt_tokens = prompt_tokens(question)
         self._envelope: dict[str, object] = {
             "id": answer_id,
             "object": "chat.completion.chunk" if question.chat else "text_completion",
@@ -182,6 +197,6 @@ class ChunkWriter:
         """The finish chunk, the usage chunk where it was asked for, `[DONE]`, and the end of the body."""
         yield event(self._chunk({"delta": {"content": ""}} if self._chat else {"text": ""}, finish_reason))
         if include_usage:
-            yield event(orjson.dumps({**self._envelope, "choices": [], "usage": usage(17, tokens)}))
+            yield event(orjson.dumps({**self._envelope, "choices": [], "usage": usage(self._prompt_tokens, tokens)}))
         yield b"%x\r\n%b\r\n" % (len(DONE), DONE)
         yield LAST_CHUNK

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-FAULTS = ("", "refuse", "status", "die", "stall", "error_event")
+FAULTS = ("", "refuse", "status", "die", "stall", "error_event", "no_end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Behaviour:
 
     `refuse` closes without a byte; `status` answers with `status` before anything else; `die`, `stall` and
     `error_event` strike after `after` content chunks: the socket closes, nothing more comes, or vLLM's error event
-    and `[DONE]` come inside the 200. An answer that is not streamed dies in the middle of its body, and never comes
-    when stalled.
+    and `[DONE]` come inside the 200. `no_end` closes a stream when all is said but its usage and `[DONE]`. An answer
+    that is not streamed dies in the middle of its body, and never comes when stalled.
     """
 
     json_ms: float = 0
@@ -32,6 +32,8 @@ class Behaviour:
     """Content chunks of an answer; 0: what the request's max_tokens says, 16 without it."""
     answer: str = ""
     """What to say; without it, numbered words."""
+    own_words: bool = False
+    """Number the request's tag (`user`, else `seed`) instead of "token": no two requests are answered alike."""
     stamp: bool = False
     """Say the time of writing instead: CLOCK_MONOTONIC in nanoseconds, 16 hexadecimal digits a chunk."""
     fault: str = ""
@@ -51,7 +53,7 @@ class Behaviour:
         (3, 'die')
         >>> Behaviour().overlaid({"fault": "explode"})
         Traceback (most recent call last):
-        ValueError: fault is 'explode'; known are refuse, status, die, stall, error_event
+        ValueError: fault is 'explode'; known are refuse, status, die, stall, error_event, no_end
         """
         if not changes:
             return self

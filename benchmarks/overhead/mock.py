@@ -23,7 +23,7 @@ import uvloop
 from benchmarks.overhead import surface
 from benchmarks.overhead.answers import STREAM_HEAD, Question, completion, failure, http, pieces, words
 from benchmarks.overhead.behaviour import Behaviour
-from benchmarks.overhead.stream import Stream, Ticker, finish_reason, token_count
+from benchmarks.overhead.stream import Stream, Ticker, finish_reason, token_count, word
 from benchmarks.overhead.wire import Connection, Request
 
 MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -160,6 +160,7 @@ class Mock:
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             tag=str(body.get("user") or body.get("seed") or ""),
+            said=str(body["messages"][-1]["content"]) if body.get("continue_final_message") else "",
         )
         behaviour = self._behaviour_now().overlaid(body.get("mock") or {})
         header = request.header(b"x-mock")
@@ -178,7 +179,7 @@ class Mock:
 
     def _answer(self, connection: Connection, question: Question, behaviour: Behaviour) -> None:
         count = token_count(question, behaviour)
-        text = behaviour.answer or words(count)
+        text = behaviour.answer.removeprefix(question.said) or words(count, word(question, behaviour), question.said)
         tokens = len(pieces(text, count)) if behaviour.answer else count
         body = completion(question, self._new_id(question), text, tokens, finish_reason(question, tokens))
         self._steps += 1

@@ -13,24 +13,32 @@ DEFAULT_TOKENS = 16
 
 
 def token_count(question: Question, behaviour: Behaviour) -> int:
-    return behaviour.chunks or question.max_tokens or DEFAULT_TOKENS
+    """Tokens of the answer, without those that are already said."""
+    if question.max_tokens is not None and not behaviour.chunks:
+        return question.max_tokens  # whoever goes on with an answer asks for the rest
+    return max(1, (behaviour.chunks or DEFAULT_TOKENS) - len(question.said.split()))
+
+
+def word(question: Question, behaviour: Behaviour) -> str:
+    return question.tag if behaviour.own_words and question.tag else "token"
 
 
 def finish_reason(question: Question, tokens: int) -> str:
     return "length" if question.max_tokens is not None and tokens >= question.max_tokens else "stop"
 
 
-def contents(behaviour: Behaviour, count: int) -> Iterator[bytes]:
+def contents(question: Question, behaviour: Behaviour, count: int) -> Iterator[bytes]:
     """What each content chunk says, escaped for the inside of a JSON string."""
     if behaviour.stamp:
         for _ in range(count):
             yield b"%016x" % time.monotonic_ns()
     elif behaviour.answer:
-        for piece in pieces(behaviour.answer, count):
+        for piece in pieces(behaviour.answer.removeprefix(question.said), count):
             yield orjson.dumps(piece)[1:-1]
     else:
-        for i in range(count):
-            yield b" token%d" % i if i else b"token0"
+        said, name = len(question.said.split()), orjson.dumps(word(question, behaviour))[1:-1]
+        for i in range(said, said + count):
+            yield b" %b%d" % (name, i) if i else b"%b0" % name
 
 
 class Ticker:
@@ -95,14 +103,14 @@ class Stream:
         self._ticker = ticker
         self._on_end = on_end
         self._count = token_count(question, behaviour)
-        self._contents = contents(behaviour, self._count)
+        self._contents = contents(question, behaviour, self._count)
         self._writer = ChunkWriter(question, answer_id)
         self.sent = 0
         self.stalled = False
 
     def open(self) -> None:
         """The role chunk, then the ticker's pace; without one, everything at once."""
-        if not (self._behaviour.fault and self._behaviour.after == 0):
+        if self._behaviour.fault in ("", "no_end") or self._behaviour.after:
             self._transport.write(self._writer.role())
         if self._ticker is not None:
             self._ticker.join(self)
@@ -113,18 +121,23 @@ class Stream:
     def step(self) -> bool:
         """One chunk, or the end, or the fault; True while there is more to come."""
         behaviour = self._behaviour
-        if behaviour.fault and self.sent == behaviour.after:
+        if behaviour.fault and self.sent == behaviour.after and behaviour.fault != "no_end":
             self._strike(behaviour.fault)
             return False
         content = next(self._contents, None)
         if content is not None:
             self._transport.write(self._writer.content(content))
             self.sent += 1
-            if self.sent < self._count:
+            if self.sent < self._count or (behaviour.fault and self.sent == behaviour.after):
                 return True
         self.leave()
         reason = finish_reason(self._question, self.sent)
-        self._transport.write(b"".join(self._writer.end(reason, self.sent, self._question.include_usage)))
+        end = self._writer.end(reason, self.sent, self._question.include_usage)
+        if behaviour.fault == "no_end":
+            self._transport.write(next(end))
+            self._transport.close()
+        else:
+            self._transport.write(b"".join(end))
         self._on_end()
         return False
 

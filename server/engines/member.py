@@ -98,6 +98,7 @@ class Member:
             self._leave(work)
             self.judge(exc)
             raise
+        answer.origin = self.url
         answer.on_close = lambda: self._finish(answer, work)
         return answer
 

@@ -70,10 +70,19 @@ class Pool:
 
     # -- asking -------------------------------------------------------------------------------------------------------
     async def ask(
-        self, method: str, path: str, body: bytes, headers: bytes, model: str | None = None, work: Work = PLAIN
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: bytes,
+        model: str | None = None,
+        work: Work = PLAIN,
+        *,
+        last: str = "",
     ) -> Answer:
         """Send a request to an engine that serves `model`, to another one if the first gives no answer.
 
+        The engine at the URL `last` is asked only when there is no other: it has broken off at this already.
         Raises EngineUnavailable when none is ready, Overloaded when all have as much as they may, and EngineFailed,
         EngineTimeout or Overloaded of the last one tried. An answer that says so itself (429, 5xx) is given back when
         no engine is left.
@@ -82,7 +91,11 @@ class Pool:
         deaths = 0
         failure: ServerError | None = None
         refused: Answer | None = None
-        while deaths < MOST_DEATHS and (member := self._choose(model, work, tried)) is not None:
+        avoided = [member for member in self.engines if member.url == last]
+        while deaths < MOST_DEATHS:
+            member = (avoided and self._choose(model, work, tried + avoided)) or self._choose(model, work, tried)
+            if member is None:
+                break
             if tried:
                 metrics.RETRIES.add((failure.code if failure else "",))
             tried.append(member)
@@ -104,19 +117,19 @@ class Pool:
             return refused
         raise failure or self._none_ready(model)
 
-    def _choose(self, model: str | None, work: Work, tried: Sequence[Member]) -> Member | None:
+    def _choose(self, model: str | None, work: Work, excluded: Sequence[Member]) -> Member | None:
         """None when no engine is left; Overloaded when those that are have as much as they may."""
         now_s = asyncio.get_running_loop().time()
         ready = [
             member
             for member in self.engines
-            if member.ready and member not in tried and (model is None or model in member.engine.names)
+            if member.ready and member not in excluded and (model is None or model in member.engine.names)
         ]
         sound = [member for member in ready if member.breaker.allows(now_s)]
         most = self._settings.engine_connections
         free = [member for member in sound or ready if member.in_flight < most]
         if not free:
-            if ready and not tried:
+            if ready and not excluded:
                 raise Overloaded(
                     f"every engine has {most} requests; the limit is {most} for each (engine_connections)",
                     headers={"retry-after": "1"},

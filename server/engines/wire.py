@@ -51,6 +51,7 @@ class Answer:
         "is_stream",
         "may_move",
         "on_close",
+        "origin",
         "pieces",
         "refused",
         "status",
@@ -65,6 +66,8 @@ class Answer:
         self.pieces: list[bytes] = []
         self.complete = False
         self.failure: GatewayError | None = None
+        self.origin = ""
+        """URL of the engine, as the pool knows it."""
         self.refused: GatewayError | None = None
         """What went wrong on the engine, as the answer itself says."""
         self.on_close: Callable[[], None] | None = None

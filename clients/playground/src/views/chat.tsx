@@ -1,46 +1,18 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { isRecord, request, streamed } from '../api'
 import { chatCode, type Placeholder } from '../code'
+import { bodyOf, costOf, KINDS, read, typeOf, type Attached, type Message, type Options } from '../conversation'
 import { failureOf, type Failure } from '../failures'
-import { accept, kindOf, size, useDropped, type Kind } from '../files'
-import { Markdown } from '../markdown'
+import { accept, kindOf, useDropped } from '../files'
 import { announce } from '../parts/announce'
 import { Camera, hasCamera } from '../parts/camera'
 import { CodeButton } from '../parts/code_dialog'
-import { Copy } from '../parts/copy'
 import { ErrorCard } from '../parts/error_card'
 import { Icon } from '../parts/icons'
 import { fileOf, samplesFor, type Sample } from '../samples'
 import { models } from '../server'
-
-const KINDS: Kind[] = ['image', 'video']
-
-interface Attached {
-  file: File
-  kind: Kind
-  /** For showing here. */
-  url: string
-  /** For sending. */
-  uri: string
-}
-
-interface Message {
-  role: 'user' | 'assistant'
-  text: string
-  attached: Attached[]
-  state?: 'waiting' | 'streaming' | 'done' | 'stopped'
-  /** What it cost. */
-  cost?: string
-  /** Sizes at which the model saw the pictures. */
-  seen?: string
-}
-
-interface Options {
-  model: string
-  system: string
-  temperature: string
-  maxTokens: string
-}
+import { MessageView, Preview } from './message'
+import { useStuckToEnd } from './stuck'
 
 /** A conversation with pictures and clips. */
 export function Chat({ active }: { active: boolean }) {
@@ -316,108 +288,4 @@ export function Chat({ active }: { active: boolean }) {
       {photo && <Camera taken={(file) => void attach([file])} close={() => setPhoto(false)} />}
     </div>
   )
-}
-
-function MessageView({ message }: { message: Message }) {
-  const { role, text, attached, state, cost, seen } = message
-  const mine = role === 'user'
-  return (
-    <article class={`message ${role}`} aria-label={mine ? 'You' : 'Model'} data-state={state}>
-      {attached.length > 0 && (
-        <div class="attached">
-          {attached.map((each) => (
-            <Preview key={each.url} attached={each} large />
-          ))}
-        </div>
-      )}
-      {mine ? text && <p class="plain-text">{text}</p> : <Markdown text={text} />}
-      {state === 'waiting' && (
-        <div class="waiting" aria-hidden="true">
-          <i />
-          <i />
-          <i />
-        </div>
-      )}
-      {!mine && state !== 'waiting' && state !== 'streaming' && (
-        <p class="fine">
-          {state === 'stopped' && <span>Stopped</span>}
-          {cost && <span>{cost}</span>}
-          {seen && <span>seen at {seen.replaceAll(',', ', ')}</span>}
-          {text && <Copy text={text} what="answer" small />}
-        </p>
-      )}
-    </article>
-  )
-}
-
-function Preview({ attached, large = false }: { attached: Attached; large?: boolean }) {
-  const { file, kind, url } = attached
-  if (kind === 'video') {
-    return <video class="preview" src={url} controls={large} muted playsInline preload="auto" aria-label={file.name} />
-  }
-  return <img class="preview" src={url} alt={file.name} title={`${file.name}, ${size(file.size)}`} />
-}
-
-const typeOf = (file: File) => file.type || 'application/octet-stream'
-
-async function read(file: File): Promise<Attached> {
-  const uri = await new Promise<string>((resolve, reject) => {
-    const reader = new FileReader()
-    reader.onload = () => resolve(reader.result as string)
-    reader.onerror = () => reject(reader.error ?? new Error('the file cannot be read'))
-    reader.readAsDataURL(file)
-  })
-  return { file, kind: kindOf(file, KINDS)!, url: URL.createObjectURL(file), uri }
-}
-
-/** The request as OpenAI's API has it. */
-function bodyOf(messages: Message[], options: Options, model: string): Record<string, unknown> {
-  const system = options.system.trim() ? [{ role: 'system', content: options.system.trim() }] : []
-  return {
-    model,
-    messages: [...system, ...messages.filter((message) => message.text || message.attached.length).map(contentOf)],
-    ...(options.temperature !== '' && { temperature: Number(options.temperature) }),
-    ...(options.maxTokens !== '' && { max_tokens: Number(options.maxTokens) }),
-    stream: true,
-    stream_options: { include_usage: true },
-  }
-}
-
-function contentOf({ role, text, attached }: Message) {
-  if (!attached.length) return { role, content: text }
-  const media = attached.map(({ kind, uri }) =>
-    kind === 'video' ? { type: 'video_url', video_url: { url: uri } } : { type: 'image_url', image_url: { url: uri } },
-  )
-  return { role, content: [...media, ...(text ? [{ type: 'text', text }] : [])] }
-}
-
-function costOf(startedMs: number, firstMs: number | undefined, endedMs: number, usage: Record<string, unknown> | undefined): string {
-  const parts = [`${((endedMs - startedMs) / 1000).toFixed(2)} s`]
-  if (firstMs !== undefined) parts.push(`first after ${((firstMs - startedMs) / 1000).toFixed(2)} s`)
-  const written = Number(usage?.completion_tokens)
-  if (written) {
-    parts.push(`${String(usage?.prompt_tokens)} tokens in, ${written} out`)
-    const tookS = (endedMs - (firstMs ?? startedMs)) / 1000
-    if (written > 1 && tookS > 0.05) parts.push(`${((written - 1) / tookS).toFixed(1)} tokens a second`)
-  }
-  return parts.join(' · ')
-}
-
-const NEAR_PX = 80
-
-/** Keeps a list at its end while it grows, unless its reader scrolled up. */
-function useStuckToEnd(messages: Message[]) {
-  const list = useRef<HTMLDivElement>(null)
-  const stuck = useRef(true)
-  useEffect(() => {
-    const box = list.current!
-    const note = () => void (stuck.current = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX)
-    box.addEventListener('scroll', note, { passive: true })
-    return () => box.removeEventListener('scroll', note)
-  }, [])
-  useEffect(() => {
-    if (messages.at(-1)?.role === 'user') stuck.current = true
-    if (stuck.current && list.current) list.current.scrollTop = list.current.scrollHeight
-  }, [messages])
-  return list
 }

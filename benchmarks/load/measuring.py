@@ -60,7 +60,7 @@ class Measuring:
         folder: Path,
     ) -> None:
         self.series = Series()
-        self._target, self._workload, self._shape = target, workload, shape
+        self.target, self._workload, self._shape = target, workload, shape
         self._seconds, self._warmup_s, self._level, self._folder = seconds, warmup_s, level, folder
         self._fresh = itertools.count()
         self._console = Console(stderr=True)
@@ -83,7 +83,7 @@ class Measuring:
             )
 
     async def _point(self, start: Callable[[Run], Any], tick: Callable[[Record], None], **how: Any) -> dict[str, Any]:
-        target = self._target
+        target = self.target
         before = await server_side.look(*target.metrics)
         outcome = await start(Run(target.client, tick))
         after = await server_side.look(*target.metrics)

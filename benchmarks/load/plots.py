@@ -129,6 +129,8 @@ def pareto(points: Sequence[Point]) -> Figure | None:
         for point, x, y in zip(kept, users, tokens, strict=True):
             side.annotate(named(point), (x, y), fontsize=7, color=SOFT, xytext=(4, 3), textcoords="offset points")
     side.set_title("Speed of one answer, and of all")
+    side.set_xlim(left=0)
+    side.set_ylim(bottom=0)
     side.set_xlabel("tokens a second for one user (median)")
     side.set_ylabel("tokens a second " + ("a GPU" if per_gpu else "in all"))
     if any(_labels(usable)):
@@ -146,7 +148,13 @@ def course(points: Sequence[Point], records: Sequence[Sequence[Record]]) -> Figu
     good, bad = [each for each in last if each.ok], [each for each in last if not each.ok]
     for colour, kind in zip(COLOURS, sorted({each.workload for each in good}), strict=False):
         own = [each for each in good if each.workload == kind]
-        side.scatter([each.intended_s for each in own], [each.ttft_ms for each in own], s=6, color=colour, label=kind)
+        side.scatter(
+            [each.intended_s for each in own],
+            [each.ttft_ms or each.latency_ms for each in own],
+            s=6,
+            color=colour,
+            label=kind,
+        )
     if bad:
         side.scatter(
             [each.intended_s for each in bad],

@@ -26,7 +26,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 )
 NOTES = """- Times are milliseconds, from the moment a request was meant to be sent.
 - Failed requests count against goodput, never towards a latency.
-- A p99 is given from 662 requests on. `summary.json` has 95 % confidence bounds of every percentile.
+- A p99 is given from 662 requests on; summary.json has 95 % confidence bounds of every percentile.
 """
 
 
@@ -51,7 +51,7 @@ def _notes(point: Point) -> str:
     if point["saturated"]:
         notes.append("more sent than served")
     if point["client"]["was_the_limit"]:
-        notes.append(f"the client was the limit: {point['client']['why']}")
+        notes.append("the client was the limit: see its lag in summary.json")
     if point["level"] and not point["level_met"]:
         notes.append("level not met")
     return "; ".join(notes)
@@ -87,7 +87,7 @@ h1 {{ font-size: 1.4rem; }} code {{ background: #f3f4f6; padding: .1em .3em; ove
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }}
 th, td {{ padding: .3rem .6rem; border-bottom: 1px solid #e5e7eb; text-align: right; white-space: nowrap; }}
 th:first-child, td:first-child, td:last-child {{ text-align: left; }}
-td:last-child {{ white-space: normal; color: #b91c1c; }}
+td:last-child {{ white-space: normal; color: #b91c1c; min-width: 12rem; }}
 img {{ max-width: 100%; height: auto; margin: 1rem 0; }}
 summary {{ cursor: pointer; }} pre {{ font-size: 12px; overflow-x: auto; }}
 .key {{ background: #eff6ff; padding: .6rem 1rem; border-left: 3px solid #2563eb; }}

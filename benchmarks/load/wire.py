@@ -9,6 +9,7 @@ import ssl
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -61,8 +62,7 @@ class Connection(asyncio.Protocol):
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self.transport.set_write_buffer_limits(0)
 
     def resume_writing(self) -> None:
@@ -117,7 +117,10 @@ class Client:
     """Asks one server. Not for several event loops."""
 
     def __init__(self, url: str, *, api_key: str = "", timeout_s: float = 600) -> None:
-        """`url`: the server's base, with or without `/v1`; paths are added to what stands before it."""
+        """`url`: the server's base, with or without `/v1` (paths are added to what stands before it); `unix:/path`."""
+        self._socket = url.removeprefix("unix:") if url.startswith("unix:") else ""
+        if self._socket:
+            url = "http://localhost"
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url} is no http or https URL")
@@ -170,7 +173,10 @@ class Client:
                 exchange.is_reused = True
                 return connection
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
+        if self._socket:
+            _, connection = await loop.create_unix_connection(Connection, self._socket)
+        else:
+            _, connection = await loop.create_connection(Connection, self.host, self.port, ssl=self._tls)
         return connection
 
     def _give_back(self, connection: Connection | None, exchange: Exchange) -> None:

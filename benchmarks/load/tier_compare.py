@@ -1,0 +1,89 @@
+"""Ours beside the bare engine: rounds summed up, and where a difference comes from, stage by stage."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks.sizing.report import markdown
+
+Point = Mapping[str, Any]
+WAYS = ("ours", "bare engine")
+PARTS = ("gateway", "engine")
+FIGURES = ("request_throughput", "output_throughput", "p50_ttft_ms", "p95_ttft_ms", "p50_tpot_ms", "p50_e2el_ms")
+
+
+def combined(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """The median of the rounds, for each workload, concurrency and way; failed requests are added up."""
+    return [_median(rounds) for rounds in _grouped(points, "workload", "concurrency", "way").values()]
+
+
+def differences(points: Sequence[Point]) -> str:
+    """Ours over bare for each workload at its highest concurrency, and a table of the stages of both."""
+    parts = []
+    for (workload,), own in _grouped(points, "workload").items():
+        most = max(point["concurrency"] for point in own)
+        parts.append(_difference(workload, most, [point for point in own if point["concurrency"] == most]))
+    return "".join(parts)
+
+
+def ratios(points: Sequence[Point]) -> list[float]:
+    """Ours' throughput over the bare engine's, round by round.
+
+    >>> one = {"round": 0, "way": "ours", "request_throughput": 3}
+    >>> ratios([one, {"round": 0, "way": "bare engine", "request_throughput": 4}])
+    [0.75]
+    """
+    by_round = _grouped(points, "round")
+    rates = [{point["way"]: point["request_throughput"] for point in own} for own in by_round.values()]
+    return [rate["ours"] / rate["bare engine"] for rate in rates if rate["bare engine"]]
+
+
+def _difference(workload: str, most: int, points: Sequence[Point]) -> str:
+    sides = {point["way"]: point for point in combined(points)}
+    ours, bare = (sides[way] for way in WAYS)
+    told = sorted(ratios(points))
+    ratio = f"{median(told):.2f} of the bare engine's ({told[0]:.2f} to {told[-1]:.2f})" if told else "not measured"
+    first = (ours["p50_ttft_ms"] or 0) - (bare["p50_ttft_ms"] or 0)
+    spent = ", ".join(f"{ours[f'{part}_cpu_ms'] - bare[f'{part}_cpu_ms']:+.1f} ms in the {part}" for part in PARTS)
+    return (
+        f"\n**{workload}, {most} at once**: throughput {ratio}; first token {first:+.1f} ms at the median; "
+        f"CPU a request {spent}.\n\n{markdown(_stages(points))}"
+    )
+
+
+def _stages(points: Sequence[Point]) -> list[list[str]]:
+    """Mean milliseconds of each stage; the engine's own are told by its metrics both times."""
+    told = {way: [point for point in points if point["way"] == way] for way in WAYS}
+    names = dict.fromkeys(name for point in points for name in point["server_stages"])
+    server = [(name, "server_stages", name) for name in names]
+    client = [
+        (f"client: {name.removesuffix('_ms')}", "client_stages_ms", name) for name in points[0]["client_stages_ms"]
+    ]
+    rows = [[shown, *(_mean(own, where, name) for own in told.values())] for shown, where, name in server + client]
+    return [["stage, mean ms", *WAYS], *rows]
+
+
+def _mean(points: Sequence[Point], where: str, name: str) -> str:
+    found = [point[where][name] for point in points if point[where].get(name) is not None]
+    values = [value["mean_ms"] if isinstance(value, dict) else value for value in found]
+    return f"{sum(values) / len(values):.2f}" if values else "-"
+
+
+def _median(rounds: Sequence[Point]) -> dict[str, Any]:
+    first = rounds[0]
+    found: dict[str, Any] = {key: first[key] for key in ("workload", "concurrency", "way")}
+    for key in FIGURES:
+        values = [point[key] for point in rounds if point[key] is not None]
+        found[key] = median(values) if values else None
+    for part in PARTS:
+        found[f"{part}_cpu_ms"] = 1000 * median(point["cpu_s_per_request"][part] for point in rounds)
+    found["failed"] = sum(point["failed"] for point in rounds)
+    found["client_was_the_limit"] = sum(point["client"]["was_the_limit"] for point in rounds)
+    return found | {"rounds": len(rounds)}
+
+
+def _grouped(points: Sequence[Point], *keys: str) -> dict[tuple[Any, ...], list[Point]]:
+    found: dict[tuple[Any, ...], list[Point]] = {}
+    for point in points:
+        found.setdefault(tuple(point[key] for key in keys), []).append(point)
+    return found

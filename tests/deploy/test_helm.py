@@ -20,6 +20,7 @@ from tests.deploy.conftest import ROOT
 TOOLS = ROOT / ".venv-deploy"
 FILES = {key(card, count, size): (card, count, model) for card, count, size, model in ROWS}
 Manifest = dict[str, Any]
+SHARED = {"store": "postgresql://me@db/batches", "passwordSecret": "db"}
 
 
 def values(name: str, **gateway: Any) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def cases() -> dict[str, dict[str, Any]]:
         "both": both,
         "everything": everything,
         "open door": open_door,
+        "shared": values("l4-3b", redisUrl="redis://redis:6379/0", batches=SHARED),
         "key text": values("l4-3b", keys={"toml": "[[key]]\nname = 'a'\n"}),
         "no keys": no_keys,
         "no engines": {"gateway": {"keys": {"existingSecret": "keys"}}},
@@ -95,7 +97,7 @@ def container(spec: Manifest) -> Manifest:
     return found
 
 
-GOOD = [*FILES, "both", "everything", "open door", "key text"]
+GOOD = [*FILES, "both", "everything", "open door", "key text", "shared"]
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -237,7 +239,7 @@ def test_every_selector_chooses_what_it_is_meant_for(case: str) -> None:
 
 def test_the_gateway_finds_each_engine_by_its_headless_service() -> None:
     spec = manifests("both", "Deployment")[0]["spec"]["template"]["spec"]
-    env = {each["name"]: each["value"] for each in container(spec)["env"]}
+    env = {each["name"]: each.get("value") for each in container(spec)["env"]}
     headless = [each for each in manifests("both", "Service") if each["spec"].get("clusterIP") == "None"]
     assert set(env["QVL_ENGINE_DNS"].split(",")) == {f"{each['metadata']['name']}.models.svc:8000" for each in headless}
     assert len(headless) == 2
@@ -247,6 +249,16 @@ def test_the_gateway_finds_each_engine_by_its_headless_service() -> None:
 def test_the_gateways_variables_are_settings(case: str) -> None:
     spec = manifests(case, "Deployment")[0]["spec"]["template"]["spec"]
     assert unknown_variables([each["name"] for each in container(spec)["env"]]) == []
+
+
+def test_gateways_share_limits_and_batches_where_they_are_told_to() -> None:
+    spec = manifests("shared", "Deployment")[0]["spec"]["template"]["spec"]
+    env = {each["name"]: each for each in container(spec)["env"]}
+    assert env["QVL_REDIS_URL"]["value"] == "redis://redis:6379/0"
+    assert env["QVL_BATCH_STORE"]["value"] == SHARED["store"]
+    assert env["QVL_BATCH_STORE_PASSWORD"]["valueFrom"]["secretKeyRef"] == {"name": "db", "key": "password"}
+    alone = manifests("l4-3b", "Deployment")[0]["spec"]["template"]["spec"]
+    assert {"name": "QVL_BATCH_STORE", "value": "off"} in container(alone)["env"]
 
 
 def test_anyone_may_call_only_where_the_operator_says_so() -> None:

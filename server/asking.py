@@ -11,13 +11,16 @@ from typing import Any
 
 import orjson
 
+from server import metrics
 from server.auth import check_model
 from server.control_tokens import ANY_CONTROL, Breaker
 from server.engines.pool import Pool
+from server.engines.wire import Answer
 from server.engines.work import Work
-from server.errors import EngineFailed, GatewayError
+from server.errors import EngineFailed, EngineTimeout, GatewayError
 from server.keys import ANYONE, Caller
 from server.protocol import engine_error
+from server.resume import CHAT, MOST_CUTS, MOST_STILL, continued, count_tokens, patiently, whole
 from server.settings import Settings
 from server.tasks.confidence import Token
 from server.tasks.task import Ask, TaskRequest
@@ -38,6 +41,27 @@ class Piece:
     usage: dict[str, Any] | None = None
 
 
+@dataclass(slots=True)
+class Written:
+    """What of an answer is there, and how often an engine broke off at it."""
+
+    under_grammar: bool
+    last: str
+    """URL of the engine that wrote last, or broke off at another answer to the same request."""
+    texts: list[str] = field(default_factory=list)
+    cuts: int = 0
+    _length: int = 0
+
+    def cut(self, failure: GatewayError) -> None:
+        """The engine broke off. Raises the failure if no other one can go on."""
+        self.cuts += 1
+        is_still, self._length = len(self.texts) == self._length, len(self.texts)
+        if self.under_grammar or self.cuts >= MOST_CUTS or (is_still and self.cuts >= MOST_STILL):
+            metrics.CUT.add(("ended",))
+            raise failure
+        metrics.CUT.add(("resumed",))
+
+
 class Asker:
     """Asks the engines on behalf of one request."""
 
@@ -46,6 +70,8 @@ class Asker:
     ) -> None:
         """`trace_head`: header lines that tell an engine which trace the request is part of."""
         self._pool, self._settings, self._caller = pool, settings, caller
+        self._lost = ""
+        """URL of the engine that broke off last."""
         self._headers = b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (request_id, trace_head)
 
     def model(self, name: str | None) -> str:
@@ -67,19 +93,46 @@ class Asker:
     ) -> AsyncGenerator[Piece, None]:
         """The answer, piece by piece. Closing the iterator aborts the generation.
 
-        Raises what the engines raise: EngineUnavailable, EngineFailed, EngineTimeout, Overloaded, InvalidValue.
+        When the engine breaks off, another one goes on where it stopped, unless a grammar is in force. Raises what the
+        engines raise: EngineUnavailable, EngineFailed, EngineTimeout, Overloaded, InvalidValue.
         """
         body = self._body(ask, request, model, work.visual_tokens)
         if temperature is not None:
             body["temperature"] = temperature
-        answer = await self._pool.ask("POST", "/v1/chat/completions", orjson.dumps(body), self._headers, model, work)
+        payload, written = orjson.dumps(body), Written("response_format" in body, self._lost)
+        while True:
+            try:
+                async with contextlib.aclosing(self._written(payload, model, work, written)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                return
+            except (EngineFailed, EngineTimeout) as failure:
+                self._lost = written.last
+                written.cut(failure)
+
+    async def _written(self, payload: bytes, model: str, work: Work, written: "Written") -> AsyncGenerator[Piece, None]:
+        """What one engine writes, beginning where the last one broke off."""
+        text = "".join(written.texts)
+
+        async def ask() -> tuple[int, Answer]:
+            tokens = await count_tokens(self._pool, model, text, len(written.texts), written.last)
+            asked = continued(payload, text, tokens) if text else payload
+            return tokens, await self._pool.ask("POST", CHAT, asked, self._headers, model, work, last=written.last)
+
+        tokens, answer = await patiently(self._settings.engine_wait_s if written.cuts else 0, ask)
+        written.last, answer.may_move = answer.origin, not written.under_grammar
         try:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body())
             events = Events()
             answer.pipe(events)
             async for event in events:
-                yield _piece(event)
+                piece = _piece(event)
+                if piece.usage is not None:
+                    piece.usage = whole(piece.usage, tokens)
+                if piece.text:
+                    written.texts.append(piece.text)
+                yield piece
         finally:
             answer.close()
 

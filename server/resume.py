@@ -6,13 +6,17 @@ a grammar, which starts at the grammar's beginning; several choices; log-probabi
 apart; a tool call that is half said.
 """
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import orjson
 
 from server.engines.pool import Pool
 from server.errors import EngineUnavailable, GatewayError, ServerError
 
+T = TypeVar("T")
+LOOK_S = 0.1
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
 MOST_STILL = 2
@@ -102,6 +106,19 @@ def whole(usage: dict[str, Any], tokens: int) -> dict[str, Any]:
     prompt = usage.get("prompt_tokens", 0) - tokens
     completion = (usage.get("completion_tokens") or 0) + tokens
     return {**usage, "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+async def patiently(wait_s: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """What `attempt` gives, tried again while no engine is ready, for `wait_s` seconds at most."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + wait_s
+    while True:
+        try:
+            return await attempt()
+        except EngineUnavailable:
+            if loop.time() > deadline_s:
+                raise
+        await asyncio.sleep(LOOK_S)
 
 
 async def count_tokens(pool: Pool, model: str | None, text: str, guess: int, last: str) -> int:

@@ -15,14 +15,17 @@ from typing import Any, Literal, Protocol
 from server import metrics, stages
 from server.asking import Asker
 from server.engines.work import Work
-from server.errors import GatewayError
+from server.errors import EngineFailed, EngineTimeout, GatewayError
 from server.media import MediaLoader
 from server.settings import Settings
 from server.showing import Showing, showings, visual_tokens
 from server.tasks.task import REPETITION, Part, Reader, Shown, Task, TaskRequest, warnings_out
+from server.telling import Told
 
 RETRY_TEMPERATURE = 0.7
 """Of the second try after an answer went round: another path through the same words."""
+MOST_AGAIN = 2
+"""How often an answer at which an engine broke off is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,27 @@ class TaskRun:
     async def _read(
         self, task: Task[Any], request: TaskRequest, shown: Shown, about: int | None, temperature: float | None = None
     ) -> Reader:
-        """One answer, read to its end or to where it goes round."""
+        """One answer, asked for again where an engine broke off at it and no other could go on."""
+        told = Told()
+        for place in range(1 + MOST_AGAIN):
+            try:
+                return await self._read_once(task, request, shown, about, temperature, told)
+            except (EngineFailed, EngineTimeout):
+                if place == MOST_AGAIN:
+                    raise
+                told.again()
+        raise AssertionError("the last try returns or raises")
+
+    async def _read_once(
+        self,
+        task: Task[Any],
+        request: TaskRequest,
+        shown: Shown,
+        about: int | None,
+        temperature: float | None,
+        told: Told,
+    ) -> Reader:
+        """One answer, read to its end or to where it goes round. What `told` has is not told again."""
         asked_s = time.perf_counter()
         reading_s, count, usage = 0.0, 0, None
         reader = task.reader(request, _without_pixels(shown))
@@ -186,7 +209,7 @@ class TaskRun:
                 began_s = time.perf_counter()
                 items = reader.feed(piece.text, piece.tokens)
                 reading_s += time.perf_counter() - began_s
-                await self._tell(task, items, about)
+                await self._tell(task, told.news(items), about)
                 if reader.looped:
                     metrics.LOOPS.add((task.path,))
                     break
@@ -197,7 +220,8 @@ class TaskRun:
         over_s = time.perf_counter()
         stages.add("engine", asked_s, over_s)
         stages.add("read", over_s - reading_s, over_s)
-        await self._tell(task, reader.close(finish_reason), about)
+        await self._tell(task, told.news(reader.close(finish_reason)), about)
+        await self._tell(task, told.end(), about)
         return reader
 
     async def _tell_failed(self, failed: Event | None = None) -> None:
@@ -209,8 +233,11 @@ class TaskRun:
             for event in held:
                 await self._events.put(event)
 
-    async def _tell(self, task: Task[Any], items: list[dict[str, Any]], about: int | None) -> None:
+    async def _tell(self, task: Task[Any], news: tuple[bool, list[dict[str, Any]]], about: int | None) -> None:
+        is_anew, items = news
         if task is self._task and self._request.stream:
+            if is_anew:
+                await self._events.put(Event("restart", {"page": about}))
             for item in items:
                 await self._events.put(Event("item", item if about is None else {"page": about, **item}))
 

@@ -4,8 +4,8 @@ The first engine's bytes go out untouched (`Pump`). A second one's events are gi
 and its usage counts what was already said as said, not as prompt (`Splice`).
 """
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from server import metrics
 from server.engines.pool import Pool
 from server.engines.wire import Answer
 from server.engines.work import Work
-from server.errors import EngineUnavailable, GatewayError, RequestTimeout
+from server.errors import GatewayError, RequestTimeout
 from server.http import Link
 from server.protocol import engine_error, error_event
 from server.pump import Pump
@@ -27,12 +27,12 @@ from server.resume import (
     count_tokens,
     most_tokens,
     not_resumed,
+    patiently,
     whole,
     why_not,
 )
 
 DONE = b"data: [DONE]\n\n"
-LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Unbroken:
             if still >= MOST_STILL:
                 return not_resumed(failure, f"{MOST_STILL} broke off at it without a word")
             try:
-                next_failure = await self._taken_up(said)
+                next_failure = await patiently(self._wait_s, partial(self._taken_up, said))
             except GatewayError as exc:
                 return not_resumed(failure, exc.message)
             if next_failure is None or isinstance(next_failure, RequestTimeout):
@@ -148,17 +148,6 @@ class Unbroken:
 
     async def _taken_up(self, said: Said) -> GatewayError | None:
         """One engine more: None if it came to the end, else what cut it. Raises GatewayError if none can be asked."""
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._wait_s
-        while True:
-            try:
-                return await self._taken_up_now(said)
-            except EngineUnavailable:
-                if loop.time() > deadline_s:
-                    raise
-            await asyncio.sleep(LOOK_S)
-
-    async def _taken_up_now(self, said: Said) -> GatewayError | None:
         asked = self._asked
         tokens = await count_tokens(self._pool, asked.model, said.text, said.chunks, self._last)
         most = most_tokens(asked.payload)

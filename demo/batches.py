@@ -11,10 +11,12 @@ from tokenizers import Tokenizer
 from demo import prompts
 from demo.lessons import Lesson, Question
 from demo.model import Batch, merge_order
+from demo.scenes import COLOURS, MOTIONS, SHAPES
 from demo.shape import CELL_PX, MEAN, PATCH_PX, STD, TOKENS_PER_SECOND
 from demo.tokenizer import number_values
 
 CORNER_UNIT_PX = 100.0
+TELLING_WEIGHT = 3.0
 TIME_STEPS = 160
 """Half seconds that a time is told in."""
 
@@ -77,6 +79,17 @@ class Speller:
     def number_ids(self) -> torch.Tensor:
         """(1000,): the token of each number as a coordinate is written, without leading zeros."""
         return torch.tensor([self.tokenizer.token_to_id(str(number)) for number in range(1000)])
+
+    def weights(self) -> torch.Tensor:
+        """(V,): how much each token counts in an answer. Of twenty tokens of an item six say something; the others are
+        JSON, and would divide the gradient of those by three.
+        """
+        words = " ".join([*SHAPES, *COLOURS, *MOTIONS]).split()
+        telling = [*self.numbers, *(id for word in words for id in self.ids(word) + self.ids(f" {word}"))]
+        telling += [id for ending in ("[]", '"}]', '"},{"', '"}', '},{"') for id in self.ids(ending)]
+        weights = torch.ones(self.tokenizer.get_vocab_size())
+        weights[torch.tensor(telling)] = TELLING_WEIGHT
+        return weights
 
     def opening(self) -> list[int]:
         return self.ids(f"<|im_start|>system\n{prompts.SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>")

@@ -209,8 +209,10 @@ NEARNESS = torch.softmax(-0.5 * (NEAR_PX / 1.5) ** 2, dim=0)
 """How much a coordinate a few pixels beside the right one counts as right."""
 
 
-def answer_loss(weights: Weights, batch: Batch, hidden: torch.Tensor, number_ids: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the answers' tokens, each from the token before it.
+def answer_loss(
+    weights: Weights, batch: Batch, hidden: torch.Tensor, number_ids: torch.Tensor, weight_of: torch.Tensor
+) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens, each from the token before it, times `weight_of` the token.
 
     A coordinate's target is spread over the numbers around it (`number_ids`: token of each number from 0 on): taken
     exactly, a pixel beside the mark would count as wrong as the other end of the picture.
@@ -224,4 +226,5 @@ def answer_loss(weights: Weights, batch: Batch, hidden: torch.Tensor, number_ids
     near = (number.clamp(min=0)[:, None] + NEAR_PX.to(number.device)).clamp(0, len(number_ids) - 1)
     spread = (likely.gather(1, number_ids[near]) * NEARNESS.to(number.device)).sum(1)
     exact = likely.gather(1, batch.tokens[:, 1:][told][:, None]).squeeze(1)
-    return -torch.where(number >= 0, spread, exact).mean()
+    told_weight = weight_of[batch.tokens[:, 1:][told]]
+    return -(torch.where(number >= 0, spread, exact) * told_weight).mean()

@@ -197,6 +197,7 @@ def learn(
     batch: Batch,
     targets: batches.Targets,
     number_ids: torch.Tensor,
+    weight_of: torch.Tensor,
     share: float,
     world: int = 1,
 ) -> dict[str, float]:
@@ -204,7 +205,7 @@ def learn(
     weights = student.weights
     seen = see(weights, student.shape, batch)
     thoughts = think(weights, student.shape, batch, seen)
-    told = answer_loss(weights, batch, thoughts.hidden, number_ids)
+    told = answer_loss(weights, batch, thoughts.hidden, number_ids, weight_of)
     vision, text = dense_losses(weights, targets, batch.owners, seen, thoughts.halfway, clip=batch.grid[0] > 1)
     (told + DENSE_WEIGHT * (vision + text) + LOOK_WEIGHT * thoughts.looked).backward()
     leaves = list(weights.values())
@@ -261,7 +262,7 @@ def train(rank: int, options: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     student = new_student(options.seed, device, (options.matrix_rate, options.rate))
     take_up(student, options.state)
-    number_ids = batches.Speller(words.trained(words.corpus())).number_ids().to(device)
+    number_ids, weight_of = speller().number_ids().to(device), speller().weights().to(device)
     ahead = Ahead(rank, world)
     kept = time.monotonic()
     recent: dict[str, list[float]] = {}
@@ -277,7 +278,7 @@ def train(rank: int, options: argparse.Namespace) -> None:
         began = time.monotonic()
         batch, targets = ahead.batch(student.step, progress)
         to(device, batch, targets)
-        losses = learn(student, batch, targets, number_ids, rate(progress, options.cooldown), world)
+        losses = learn(student, batch, targets, number_ids, weight_of, rate(progress, options.cooldown), world)
         student.step += 1
         student.trained_s += min(time.monotonic() - began, 20)
         if rank == 0:

@@ -35,6 +35,8 @@ class Idempotency:
     def __init__(self, *, ttl_s: float = TTL_S, most_bytes: int = MOST_BYTES) -> None:
         self._ttl_s, self._most_bytes = ttl_s, most_bytes
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        """Oldest first."""
+        self._kept_bytes = 0
 
     async def once(
         self, caller: str, key: str, request: bytes, work: Callable[[], Awaitable[bytes]]
@@ -75,15 +77,22 @@ class Idempotency:
                 del self._entries[name]  # a failure may be tried again
             return
         entry.size_bytes = len(entry.answer.result())
+        self._kept_bytes += entry.size_bytes
 
     def _forget_old(self) -> None:
-        kept_bytes = sum(entry.size_bytes for entry in self._entries.values())
+        """Looks no further than the first answer that may stay, and past those still under way."""
         now_s = time.monotonic()
-        for name, entry in list(self._entries.items()):
-            full = kept_bytes > self._most_bytes or len(self._entries) >= MOST_KEYS
-            if entry.answer.done() and (full or entry.until_s < now_s):
-                kept_bytes -= entry.size_bytes
-                del self._entries[name]
+        gone: list[tuple[str, str]] = []
+        for name, entry in self._entries.items():
+            if not entry.answer.done():
+                continue
+            full = self._kept_bytes > self._most_bytes or len(self._entries) - len(gone) >= MOST_KEYS
+            if not full and entry.until_s >= now_s:
+                break
+            self._kept_bytes -= entry.size_bytes
+            gone.append(name)
+        for name in gone:
+            del self._entries[name]
 
 
 async def _run(work: Callable[[], Awaitable[bytes]]) -> bytes:

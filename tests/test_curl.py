@@ -44,7 +44,7 @@ async def run(url: str, folder: Path, script: str, *arguments: str) -> tuple[int
         SCRIPTS / f"{script}.sh",
         *arguments,
         cwd=folder,
-        env={"QVL_URL": url, "QVL_API_KEY": "secret key", "PATH": "/usr/bin:/bin"},
+        env={"QWENVL_URL": url, "QWENVL_API_KEY": "secret key", "PATH": "/usr/bin:/bin"},
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()

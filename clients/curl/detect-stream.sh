@@ -1,8 +1,8 @@
 #!/bin/sh
 # Finds things in a picture, each as soon as the model has written it: server-sent events.
 # detect-stream.sh PICTURE DESCRIPTION
-# Environment: QVL_URL (http://127.0.0.1:8000), QVL_API_KEY (none).
+# Environment: QWENVL_URL (http://127.0.0.1:8000), QWENVL_API_KEY (none).
 set -eu
-url=${QVL_URL:-http://127.0.0.1:8000}
+url=${QWENVL_URL:-http://127.0.0.1:8000}
 
-exec curl -sSN --fail-with-body "$url/v1/detect" ${QVL_API_KEY:+-H "Authorization: Bearer $QVL_API_KEY"} -F "image=@$1" --form-string "prompt=$2" -F stream=true
+exec curl -sSN --fail-with-body "$url/v1/detect" ${QWENVL_API_KEY:+-H "Authorization: Bearer $QWENVL_API_KEY"} -F "image=@$1" --form-string "prompt=$2" -F stream=true

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Finds things in a picture: boxes in the pixels of the file, as JSON.
 # detect.sh PICTURE LABEL...
-# Environment: QVL_URL (http://127.0.0.1:8000), QVL_API_KEY (none).
+# Environment: QWENVL_URL (http://127.0.0.1:8000), QWENVL_API_KEY (none).
 set -eu
-url=${QVL_URL:-http://127.0.0.1:8000}
+url=${QWENVL_URL:-http://127.0.0.1:8000}
 
 picture=$1
 shift
@@ -11,4 +11,4 @@ for label in "$@"; do
     shift
     set -- "$@" --form-string "labels=$label"
 done
-exec curl -sS --fail-with-body "$url/v1/detect" ${QVL_API_KEY:+-H "Authorization: Bearer $QVL_API_KEY"} -F "image=@$picture" "$@"
+exec curl -sS --fail-with-body "$url/v1/detect" ${QWENVL_API_KEY:+-H "Authorization: Bearer $QWENVL_API_KEY"} -F "image=@$picture" "$@"

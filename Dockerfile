@@ -31,6 +31,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
     && /build/pip/bin/pip --python /opt/gateway/bin/python install --no-compile --no-deps --require-hashes \
         -r /build/gateway.txt
 COPY server /app/server
+COPY clients/playground/built /app/clients/playground/built
 COPY deploy/image/healthcheck.py /app/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/gateway/lib /app
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+collect_ignore = ["render.py"]
+"""Runs in an environment of its own; --doctest-modules would import it."""
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOTFS = [sys.executable, str(ROOT / "tests/deploy/rootfs.py")]
 

@@ -141,6 +141,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
     && engine-python -m pip --python /opt/gateway/bin/python install --no-compile --no-deps --require-hashes \
         -r /build/gateway.txt \
     && /opt/gateway/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/gateway/lib /app/server
+COPY clients/playground/built /app/clients/playground/built
 COPY deploy/image/healthcheck.py /app/
 ENV QVL_HOST=0.0.0.0 QVL_PORT=8000 QVL_BATCH_STORE=/cache/batches
 USER 10002

@@ -55,7 +55,13 @@ async def healthz() -> dict[str, str]:
 async def readyz(pool: Engines) -> dict[str, Any]:
     """An engine takes requests: it answers, and when it has work it makes steps. 503 otherwise, with the reasons."""
     engines = [
-        {"engine": place, "ready": engine.ready, "reason": engine.reason or None, "in_flight": engine.in_flight}
+        {
+            "engine": place,
+            "ready": engine.ready,
+            "state": engine.state,
+            "reason": engine.reason or None,
+            "in_flight": engine.in_flight,
+        }
         for place, engine in enumerate(pool.engines)
     ]
     if not pool.ready:

@@ -1,0 +1,1 @@
+"""What a gateway's callers notice when engines are killed or stand still under them."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,7 +13,10 @@ import pytest
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
 from server.__main__ import RED_DISC
+from server.app import create_server
+from server.settings import Settings
 from tests.conftest import ASK, Running, until
+from tests.deploy.balancing import BALANCERS, edited, program_of
 from tests.deploy.conftest import ROOT
 
 FOLDER = ROOT / "deploy/balancers"
@@ -23,50 +24,18 @@ PHOTO_BYTES = 22_600_000
 """30 MB as base64."""
 
 
-@dataclass(frozen=True)
-class Balancer:
-    """One kind: its program, its file, and how it is started with an edited copy of it."""
+async def started(engine: str) -> tuple[str, Callable[[], Awaitable[None]]]:
+    """A gateway that can be told to stop as SIGTERM tells it: its URL, and how."""
+    settings = Settings(port=0, access_log=False, log_level="warning", media_workers=1, batch_store="off")
+    server = create_server(settings, [engine])
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
 
-    program: str
-    file: str
-    words: tuple[str, ...]
-    also: Callable[[str, Path], str] = lambda text, _: text
-    """Further edits, for what is not root's or taken on this machine."""
+    async def stop() -> None:
+        server.should_exit = True
+        await serving
 
-
-def of_anybody(text: str, folder: Path) -> str:
-    """nginx with everything it writes in `folder`."""
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{kind}_temp_path {folder / kind};\n" for kind in kinds)
-    text = text.replace("access_log /dev/stdout timed;", f"access_log off;\n{paths}")
-    return f"daemon off;\nerror_log stderr error;\npid {folder / 'pid'};\n{text}"
-
-
-def without_docker(text: str, _: Path) -> str:
-    """HAProxy without Docker's name server, and quiet."""
-    text = text.replace("resolvers docker init-addr libc,none", "").replace("log stdout format raw local0", "")
-    return re.sub(r"resolvers docker\n(?: .*\n)+", "", text)
-
-
-BALANCERS = {
-    "nginx": Balancer("nginx", "nginx.conf", ("-e", "stderr", "-c"), of_anybody),
-    "haproxy": Balancer("haproxy", "haproxy.cfg", ("-db", "-f"), without_docker),
-    "envoy": Balancer("envoy", "envoy.yaml", ("--concurrency", "1", "-l", "error", "--base-id", "77", "-c")),
-}
-
-
-def edited(text: str, port: int, gateways: list[str]) -> str:
-    """The file as shipped, listening on a free port of loopback, with our gateways."""
-    for name, url in zip(("gateway-a", "gateway-b"), gateways, strict=True):
-        host, _, gateway_port = url.removeprefix("http://").rpartition(":")
-        text = text.replace(f"{name}:8000", f"{host}:{gateway_port}")
-        text = text.replace(f"address: {name}, port_value: 8000", f"address: {host}, port_value: {gateway_port}")
-    text = text.replace("bind :8000", f"bind 127.0.0.1:{port}").replace("listen 8000 ", f"listen 127.0.0.1:{port} ")
-    text = text.replace("address: 0.0.0.0, port_value: 8000", f"address: 127.0.0.1, port_value: {port}")
-    text = text.replace("port_value: 9901", "port_value: 0")
-    left = re.findall(r".*(?:gateway-[ab]|[: ]8000\b).*", text)
-    assert left == []
-    return text
+    return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", stop
 
 
 @dataclass
@@ -83,12 +52,13 @@ async def front(
     request: pytest.FixtureRequest, running: Running, mock: Mock, tmp_path: Path, unused_tcp_port: int
 ) -> AsyncIterator[Front]:
     balancer = BALANCERS[request.param]
-    program = shutil.which(balancer.program) or str(ROOT / ".venv-deploy/bin" / balancer.program)
+    program = program_of(balancer)
     if not Path(program).exists():
         pytest.skip(f"{balancer.program} is not installed")
     engine = await mock.listen()
-    async with AsyncExitStack() as first, running([engine]) as second_url:
-        first_url = await first.enter_async_context(running([engine]))
+    async with AsyncExitStack() as stack, running([engine]) as second_url:
+        first_url, stop_first = await started(engine)
+        stack.push_async_callback(stop_first)
         text = edited((FOLDER / balancer.file).read_text(), unused_tcp_port, [first_url, second_url])
         file = tmp_path / balancer.file
         file.write_text(balancer.also(text, tmp_path))
@@ -106,7 +76,7 @@ async def front(
 
         try:
             await until(is_up, timeout_s=20)
-            yield Front(url, mock, first.aclose)
+            yield Front(url, mock, stop_first)
         finally:
             if process.returncode is None:
                 process.terminate()

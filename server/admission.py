@@ -68,7 +68,7 @@ class Visit:
 
     __slots__ = ("_admission", "bytes", "caller", "entered_s", "flow", "weight")
 
-    def __init__(self, admission: "Admission", flow: Flow, caller: Caller, body_bytes: int) -> None:
+    def __init__(self, admission: "Admission", flow: Flow, caller: Caller, body_bytes: int, now_s: float) -> None:
         self._admission = admission
         self.flow = flow
         self.caller = caller
@@ -76,7 +76,8 @@ class Visit:
         self.bytes = body_bytes
         self.weight = 0
         """Places that it has."""
-        self.entered_s = 0.0
+        self.entered_s = now_s
+        """When it came, or when its turn did."""
 
     def settle(self, body_bytes: int) -> None:
         """The body is here and has so many bytes."""
@@ -120,6 +121,10 @@ class Admission:
         self.present: dict[str, Flow] = {}
         """By name, callers that are here or were a moment ago."""
         self._settings = settings
+        self._most = _most(self.limit)
+        self._limit_bytes = settings.max_in_flight_bytes
+        self._most_bytes = _most(self._limit_bytes)
+        self._concurrent = settings.max_concurrent
         self._shares = 0.0
         self._swept_s = 0.0
         self._held_s = HELD_S
@@ -136,7 +141,7 @@ class Admission:
         flow.seen_s = now_s = time.monotonic()
         if now_s - self._swept_s > 1:
             self._sweep(now_s)
-        concurrent = caller.concurrent or self._settings.max_concurrent
+        concurrent = caller.concurrent or self._concurrent
         if concurrent and flow.visits >= concurrent:
             raise self._refused(
                 RateLimited(
@@ -146,8 +151,8 @@ class Admission:
                 ),
                 "concurrent",
             )
-        limit = self._settings.max_in_flight_bytes
-        if self.bytes + body_bytes > (limit if self._is_within(flow, flow.bytes + body_bytes, limit) else _most(limit)):
+        limit, after = self._limit_bytes, self.bytes + body_bytes
+        if after > self._most_bytes and (after > limit or not self._is_within(flow, flow.bytes + body_bytes, limit)):
             raise self._refused(
                 Overloaded(
                     f"the bodies of requests under way have {self.bytes} bytes, this one {body_bytes}; the limit is "
@@ -158,17 +163,20 @@ class Admission:
             )
         flow.visits += 1
         flow.bytes += body_bytes
-        self.bytes += body_bytes
-        return Visit(self, flow, caller, body_bytes)
+        self.bytes = after
+        return Visit(self, flow, caller, body_bytes, now_s)
 
     def enter(self, visit: Visit, weight: int) -> bool:
         """See `Visit.enter`."""
-        weight = min(weight, self.limit)
-        if (self.queued and not self._goes_first(visit.flow)) or not self._fits(visit.flow, weight):
-            return False
-        self._count(visit.flow, weight)
+        flow = visit.flow
+        if self.queued or self.taken + weight > self._most:
+            weight = min(weight, self.limit)
+            if (self.queued and not self._goes_first(flow)) or not self._fits(flow, weight):
+                return False
+        flow.taken += weight
+        self.taken += weight
+        self.in_flight += 1
         visit.weight = weight
-        visit.entered_s = time.monotonic()
         return True
 
     async def wait(self, visit: Visit, weight: int) -> float:
@@ -205,7 +213,8 @@ class Admission:
         flow.bytes -= visit.bytes
         self.bytes -= visit.bytes
         if visit.weight:
-            self._held_s += (time.monotonic() - visit.entered_s - self._held_s) / 32
+            if self.queued:  # else nobody is told how long to wait
+                self._held_s += (time.monotonic() - visit.entered_s - self._held_s) / 32
             self._untake(flow, visit.weight)
 
     # -- places -------------------------------------------------------------------------------------------------------
@@ -218,7 +227,8 @@ class Admission:
         flow.taken -= weight
         self.taken -= weight
         self.in_flight -= 1
-        self._call_up()
+        if self.queued:
+            self._call_up()
 
     def _goes_first(self, flow: Flow) -> bool:
         """Whether it would be this caller's turn before that of all who wait."""
@@ -228,7 +238,7 @@ class Admission:
         after = self.taken + weight
         if after > self.limit:
             return False
-        return after <= _most(self.limit) or self.taken == 0 or self._is_within(flow, flow.taken + weight, self.limit)
+        return after <= self._most or self.taken == 0 or self._is_within(flow, flow.taken + weight, self.limit)
 
     def _is_within(self, flow: Flow, amount: int, limit: int) -> bool:
         """Whether a caller who has `amount` of `limit` is within his share. Alone he always is."""

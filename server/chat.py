@@ -114,7 +114,7 @@ class Chat:
                 f"content-type is {content_type.decode('latin-1')[:100]}; it must be application/json",
                 param="content-type",
             )
-        visit = await self._gate.arrive(exchange, caller)
+        visit = self._gate.at_once(exchange, caller) or await self._gate.arrive(exchange, caller)
         try:
             raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
             visit.settle(len(raw))
@@ -140,7 +140,9 @@ class Chat:
         model = self._resolve_model(prepared, caller)
         exchange.model = model or ""
         notes = _notes(exchange.path, prepared)
-        await self._gate.admit(exchange, visit, parts_tokens(prepared.media, self._settings))
+        visual_tokens = parts_tokens(prepared.media, self._settings) if prepared.media else 0
+        if not self._gate.admits(exchange, visit, visual_tokens):
+            await self._gate.admit(exchange, visit, visual_tokens)
         if exchange.quota is not None:
             notes += _header_lines(exchange.quota.headers())
         work = PLAIN
@@ -149,7 +151,7 @@ class Chat:
             notes += b"x-model-input-size: %b\r\n" % sizes
             exchange.visual_tokens = work.visual_tokens
         asks_usage = bool(caller.cache_salt) and _ask_usage(prepared, form)
-        payload = _payload(prepared, raw, _additions(caller.cache_salt if form.is_cached else "", asks_usage))
+        payload = _payload(prepared, raw, caller.cache_salt if form.is_cached else "", asks_usage=asks_usage)
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
         headers += exchange.trace_head()
         asked_s = time.perf_counter()
@@ -217,29 +219,24 @@ def _ask_usage(prepared: Prepared, form: rewrite.Form) -> bool:
     return options.get("include_usage") is not True
 
 
-def _additions(salt: str, asks_usage: bool) -> dict[str, Any]:
-    """What we ask the engine beyond what the client asked."""
-    added: dict[str, Any] = {"cache_salt": salt} if salt else {}
-    if asks_usage:
-        added["stream_options"] = {"include_usage": True}
-    return added
+def _payload(prepared: Prepared, raw: bytearray, salt: str, *, asks_usage: bool) -> bytes:
+    """The body for the engine, with the caller's `cache_salt`. What is added to one that is as it came is written into
+    its bytes: that spares a whole request its encoding.
 
-
-def _payload(prepared: Prepared, raw: bytearray, added: dict[str, Any]) -> bytes:
-    """The body for the engine. What is added to one that is as it came is written into its bytes: that spares a whole
-    request its encoding.
-
-    >>> _payload(Prepared({"n": 1}, stream=False), bytearray(b' {"n":1}'), {"cache_salt": "s"})
-    b'{"cache_salt":"s","n":1}'
+    >>> _payload(Prepared({"n": 1}, stream=True), bytearray(b' {"n":1}'), "s", asks_usage=True)
+    b'{"cache_salt":"s","stream_options":{"include_usage":true},"n":1}'
     """
-    if not added:
-        return orjson.dumps(prepared.body) if prepared.changed else bytes(raw)
-    if prepared.changed or not added.keys().isdisjoint(prepared.body):
-        options = prepared.body.get("stream_options") or {}
-        if "stream_options" in added:
-            added["stream_options"] = {**options, **added["stream_options"]}
-        return orjson.dumps({**prepared.body, **added})
-    return b"%b,%b" % (orjson.dumps(added)[:-1], bytes(raw[raw.index(b"{") + 1 :]))
+    body = prepared.body
+    if prepared.changed or (asks_usage and "stream_options" in body):
+        if salt:
+            body["cache_salt"] = salt
+        if asks_usage:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        return orjson.dumps(body)
+    if not salt:
+        return bytes(raw)
+    usage = b'"stream_options":{"include_usage":true},' if asks_usage else b""
+    return b'{"cache_salt":"%b",%b%b' % (salt.encode(), usage, bytes(raw[raw.index(b"{") + 1 :]))
 
 
 def _header_lines(headers: Mapping[str, str]) -> bytes:

@@ -9,6 +9,7 @@ import re
 USAGE = b'"usage":{'
 """Stands in no string of an answer: there its quotes have backslashes before them."""
 WITHOUT_CHOICES = b'"choices":[]'
+AS_VLLM = re.compile(rb'"usage":\{"prompt_tokens":(\d+),"total_tokens":\d+,"completion_tokens":(\d+)')
 PROMPT = re.compile(rb'"(?:prompt|input)_tokens":\s?(\d+)')
 COMPLETION = re.compile(rb'"(?:completion|output)_tokens":\s?(\d+)')
 ENVELOPE_EVENTS = 2
@@ -25,6 +26,9 @@ def usage_in(data: bytes) -> tuple[int, int] | None:
     at = data.rfind(USAGE)
     if at < 0:
         return None
+    found = AS_VLLM.match(data, at)
+    if found is not None:
+        return int(found[1]), int(found[2])
     prompt, completion = PROMPT.search(data, at), COMPLETION.search(data, at)
     return (int(prompt[1]) if prompt else 0), (int(completion[1]) if completion else 0)
 

@@ -38,7 +38,18 @@ class Gate:
         """Count the request and its body, which is not read yet. Raises RateLimited, Overloaded."""
         if self._limiter.limits(caller):
             exchange.quota = await self._limiter.arrive(caller)
+        return self._let_in(exchange, caller)
+
+    def at_once(self, exchange: Exchange, caller: Caller) -> Visit | None:
+        """The same, if nobody need be asked; None where `arrive` must. Raises Overloaded."""
+        return None if self._limiter.limits(caller) else self._let_in(exchange, caller)
+
+    def _let_in(self, exchange: Exchange, caller: Caller) -> Visit:
         return self.admission.arrive(caller, declared_bytes(exchange.headers, self._settings.max_body_bytes))
+
+    def admits(self, exchange: Exchange, visit: Visit, visual_tokens: int) -> bool:
+        """Take the places that the request weighs, if nothing stands against it; else `admit` waits for them."""
+        return exchange.quota is None and visit.enter(places(visual_tokens, visit.bytes, self._settings))
 
     async def admit(self, exchange: Exchange, visit: Visit, visual_tokens: int) -> None:
         """Take the places that the request weighs, when it is its turn. Raises RateLimited, Overloaded."""

@@ -102,6 +102,18 @@ class Gauge(Collector):
         yield family
 
 
+class Totals(Gauge):
+    """Values that only grow, kept elsewhere and read at the moment they are asked for."""
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        name, help_text, labels = self._described
+        family = CounterMetricFamily(name, help_text, labels=labels)
+        for values, value in self.read():
+            family.add_metric(values, value)
+        yield family
+
+
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300)
 
 TOKEN_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.5, 1, 2)
@@ -114,8 +126,8 @@ FIRST_BYTE_S = Histogram(
     "qvl_time_to_first_byte_seconds", "From a request's head to its answer's first byte.", "path", SECONDS
 )
 MEDIA_S = Histogram("qvl_media_seconds", "Fetching and decoding the media of one request.", "path", SECONDS)
-CALLER_REQUESTS = Counter("qvl_caller_requests", "Requests answered, by the name of the key.", ["caller"])
-CALLER_TOKENS = Counter(
+CALLER_REQUESTS = Totals("qvl_caller_requests", "Requests answered, by the name of the key.", ["caller"])
+CALLER_TOKENS = Totals(
     "qvl_caller_tokens",
     "Tokens of prompts and answers, visual tokens among the prompts', by the name of the key.",
     ["caller", "kind"],

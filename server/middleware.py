@@ -46,6 +46,7 @@ class Exchange:
         "id",
         "method",
         "model",
+        "over_s",
         "path",
         "prompt_tokens",
         "quota",
@@ -67,6 +68,7 @@ class Exchange:
         self.headers = headers
         self.started_s = time.perf_counter()
         self.first_byte_s = 0.0
+        self.over_s = 0.0
         self.status = 0
         self.caller = "-"
         self.code = ""

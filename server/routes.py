@@ -75,8 +75,9 @@ async def readyz(pool: Engines) -> dict[str, Any]:
 
 
 @open_routes.get("/metrics", tags=["operations"])
-async def prometheus() -> Response:
+async def prometheus(request: Request) -> Response:
     """Counters and histograms in Prometheus' text format."""
+    request.app.state.seeing.settle()
     return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

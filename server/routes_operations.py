@@ -43,6 +43,7 @@ async def usage(request: Request, caller: CallerOfKey, of: str | None = None) ->
     seeing: Seeing = request.app.state.seeing
     if of is not None and of != caller.name:
         check_operator(caller)
+    seeing.settle()
     report = seeing.ledger.report(of or caller.name)
     if caller.operator:
         report["callers"] = seeing.ledger.callers()
@@ -62,6 +63,7 @@ async def status(
 
 def status_of(pool: Pool, admission: Admission, seeing: Seeing) -> dict[str, Any]:
     """Everything that the page shows."""
+    seeing.settle()
     shares = sum(flow.share for flow in admission.present.values()) or 1
     return {
         "object": "status",

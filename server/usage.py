@@ -45,47 +45,64 @@ class Ledger:
     def __init__(self) -> None:
         self.since_s = time.time()
         self._callers: dict[str, dict[int, Day]] = {}
+        self._gone: dict[str, Amount] = {}
+        """Of days that are no longer kept."""
 
-    def add(self, exchange: Exchange, duration_s: float) -> None:
+    def add(self, exchange: Exchange, duration_s: float, now_s: float) -> None:
         """Count a finished request."""
-        number = int(time.time()) // DAY_S
-        days = self._callers.setdefault(exchange.caller, {})
+        days = self._callers.get(exchange.caller)
+        if days is None:
+            days = self._callers[exchange.caller] = {}
+        number = int(now_s) // DAY_S
         day = days.get(number)
         if day is None:
-            day = days[number] = {}
-            for old in [each for each in days if each <= number - MOST_DAYS]:
-                del days[old]
+            day = self._new_day(exchange.caller, days, number)
         place = (exchange.route, exchange.model)
         amount = day.get(place)
         if amount is None:
             amount = day[place] = Amount()
         amount.requests += 1
-        amount.errors += not 0 < exchange.status < 400
+        if not 0 < exchange.status < 400:
+            amount.errors += 1
         amount.prompt_tokens += exchange.prompt_tokens
         amount.completion_tokens += exchange.completion_tokens
         amount.visual_tokens += exchange.visual_tokens
         amount.seconds += duration_s
 
+    def _new_day(self, caller: str, days: dict[int, Day], number: int) -> Day:
+        for old in [each for each in days if each <= number - MOST_DAYS]:
+            for amount in days.pop(old).values():
+                self._gone.setdefault(caller, Amount()).add(amount)
+        return days.setdefault(number, {})
+
     def callers(self) -> list[str]:
         """Who has asked so far."""
         return sorted(self._callers)
 
+    def total(self, caller: str) -> Amount:
+        """All that a caller has used since the start."""
+        total = Amount()
+        total.add(self._gone.get(caller, Amount()))
+        for day in self._callers.get(caller, {}).values():
+            for amount in day.values():
+                total.add(amount)
+        return total
+
     def report(self, caller: str) -> dict[str, Any]:
         """What a caller has used, by day."""
-        total = Amount()
         days = []
         for number, day in sorted(self._callers.get(caller, {}).items()):
-            results = []
-            for (path, model), amount in sorted(day.items()):
-                total.add(amount)
-                results.append({"path": path, "model": model or None, **_rounded(amount)})
+            results = [
+                {"path": path, "model": model or None, **_rounded(amount)}
+                for (path, model), amount in sorted(day.items())
+            ]
             date = datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()
             days.append({"object": "usage.day", "date": date, "results": results})
         return {
             "object": "usage",
             "caller": caller,
             "since": int(self.since_s),
-            "total": _rounded(total),
+            "total": _rounded(self.total(caller)),
             "data": days,
         }
 

@@ -8,12 +8,11 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 
-from server import stages
 from server.body import body_too_large, check_length
 from server.counting import Tally
 from server.errors import BodyTooLarge, GatewayError
@@ -76,7 +75,8 @@ class Exchange:
         self.model = ""
         self.quota: Quota | None = None
         """The caller's limits, where there are any."""
-        self.stages: list[Stage] = []
+        self.stages: Sequence[Stage] = ()
+        """Where somebody wants to know them."""
         self.tally: Tally | None = None
         """Of a stream."""
         self.trace: Trace | None = None
@@ -153,7 +153,6 @@ class Edge:
         if not request_id or not CLIENT_ID.fullmatch(request_id):
             request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
         exchange = Exchange(request_id, scope["method"], scope["path"], headers)
-        stages.note_in(exchange.stages)
         self._observer.begin(exchange)
         scope["exchange"] = exchange
         open_link = scope.pop("open_link")  # kept there, it would be a reference cycle: 10 us of collection a request

@@ -1,7 +1,7 @@
 """Where a request's time goes: `with stage("decode"):` around what it waits for.
 
-Counted for all requests together in `qvl_stage_seconds`, and noted for the request at hand, whose log line and trace
-show it, wherever in its tasks the stage was.
+Counted for all requests together in `qvl_stage_seconds`, and, where somebody wants to know, noted for the request at
+hand, whose log line and trace show it, wherever in its tasks the stage was.
 """
 
 import time
@@ -28,9 +28,11 @@ class Stage(NamedTuple):
 _noted: ContextVar[list[Stage] | None] = ContextVar("stages", default=None)
 
 
-def note_in(stages: list[Stage]) -> None:
-    """Note the stages of this task, and of those that it starts, in `stages`."""
+def noted() -> list[Stage]:
+    """Where the stages of this task, and of those that it starts, will be noted."""
+    stages: list[Stage] = []
     _noted.set(stages)
+    return stages
 
 
 def add(name: Name, began_s: float, ended_s: float) -> None:

@@ -22,6 +22,7 @@ from server.auth import open_auth
 from server.batches.service import OFF, Batches
 from server.chat import SCOPES as CHAT_SCOPES
 from server.chat import Chat, openapi_paths
+from server.departure import Departure
 from server.engines.pool import Pool
 from server.errors import (
     GatewayError,
@@ -34,6 +35,7 @@ from server.errors import (
 from server.gate import Gate
 from server.http import protocol_class
 from server.idempotency import Idempotency
+from server.leaving import LeavingServer
 from server.limits import Limiter
 from server.media import MediaLoader
 from server.middleware import Edge
@@ -57,12 +59,19 @@ FORM_BYTES = 65536
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # `metrics` counts; once is enough
 
 
-def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], shared: Path | None = None) -> Edge:
+def create_app(
+    settings: Settings,
+    pool: Pool,
+    engine_urls: Sequence[str],
+    shared: Path | None = None,
+    departure: Departure | None = None,
+) -> Edge:
     """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet. `shared` is a folder that
     all of them take pictures from.
 
     Raises ValueError for keys that cannot be read, or a door left open: see `open_auth`.
     """
+    departure = departure or Departure()
     auth = open_auth(settings, SCOPES)
     media = MediaLoader(settings, shared)
     idempotency = Idempotency()
@@ -99,6 +108,7 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     api.state.auth = auth
     api.state.pool = pool
     api.state.settings = settings
+    api.state.departure = departure
     api.include_router(open_routes)
     api.include_router(keyed_routes)
     api.include_router(operations_routes)
@@ -128,12 +138,13 @@ def create_app(settings: Settings, pool: Pool, engine_urls: Sequence[str], share
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)
-    chat = Chat(settings, pool, media, gate)
+    chat = Chat(settings, pool, media, gate, departure)
     edge = Edge(
         api,
         chat,
         max_body_bytes=settings.max_body_bytes,
         observer=seeing,
+        departure=departure,
         uploads={"/v1/files": settings.batch_file_max_bytes + FORM_BYTES},
     )
     if batches:
@@ -150,13 +161,13 @@ class Api(FastAPI):
         return schema
 
 
-class Server(uvicorn.Server):
+class Server(LeavingServer):
     """uvicorn's, but a signal only ends `serve()`: uvicorn raises it again, and SIGTERM would then end the process
     before the engine is stopped.
     """
 
-    def __init__(self, pool: Pool, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, pool: Pool, config: uvicorn.Config, departure: Departure, settings: Settings) -> None:
+        super().__init__(config, departure, delay_s=settings.leave_delay_s, limit_s=settings.leave_limit_s)
         self.pool = pool
         self.listening = asyncio.Event()
 
@@ -182,7 +193,8 @@ def create_server(settings: Settings, engine_urls: Sequence[str], *, shared: Pat
     `shared` is as `create_app` has it.
     """
     pool = Pool(settings)
-    app = create_app(settings, pool, engine_urls, shared)
+    departure = Departure()
+    app = create_app(settings, pool, engine_urls, shared, departure)
     return Server(
         pool,
         uvicorn.Config(
@@ -201,7 +213,10 @@ def create_server(settings: Settings, engine_urls: Sequence[str], *, shared: Pat
             proxy_headers=False,
             backlog=2048,
             timeout_keep_alive=settings.idle_timeout_s,
+            timeout_graceful_shutdown=1,  # for those that do not heed `Departure`
         ),
+        departure,
+        settings,
     )
 
 

@@ -20,6 +20,7 @@ from server.admission import Visit
 from server.auth import check_model
 from server.body import ClientLeft, check_length
 from server.counting import Tally, usage_in
+from server.departure import Departure
 from server.engines.pool import Pool
 from server.engines.wire import Answer
 from server.engines.work import PLAIN, Work
@@ -29,7 +30,7 @@ from server.http import Link
 from server.keys import Caller
 from server.media.view import Clip, View
 from server.middleware import LEFT, Exchange
-from server.protocol import engine_error, first_event_error
+from server.protocol import engine_error, error_event, first_event_error
 from server.rewrite import MediaPart, Prepared, Source
 from server.settings import Settings
 from server.unbroken import Asked, Unbroken
@@ -74,11 +75,12 @@ class Loader(Protocol):
 class Chat:
     """Serves `FORMS`."""
 
-    def __init__(self, settings: Settings, pool: Pool, media: Loader, gate: Gate) -> None:
+    def __init__(self, settings: Settings, pool: Pool, media: Loader, gate: Gate, departure: Departure) -> None:
         self._settings = settings
         self._pool = pool
         self._media = media
         self._gate = gate
+        self._departure = departure
 
     def serves(self, path: str) -> bool:
         """See `HotPath.serves`."""
@@ -90,7 +92,10 @@ class Chat:
         try:
             await self._serve(link, exchange)
         except GatewayError as failure:
-            _refuse(link, exchange, failure)
+            if exchange.status:
+                link.end(error_event(failure))
+            else:
+                _refuse(link, exchange, failure)
         except ClientLeft:
             exchange.status = LEFT
         except Exception:
@@ -128,6 +133,9 @@ class Chat:
                 if link.left:
                     task.uncancel()
                     raise ClientLeft from None
+                if self._departure.over:
+                    task.uncancel()
+                    raise self._departure.failure() from None
                 raise
         finally:
             visit.leave()

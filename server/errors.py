@@ -29,6 +29,7 @@
         ├── EngineFailed            502 engine_failed
         ├── Overloaded              503 overloaded
         ├── EngineUnavailable       503 engine_unavailable
+        ├── Leaving                 503 server_leaving
         └── EngineTimeout           504 engine_timeout
 
 Foreign exceptions are turned into one of these where they enter; `body()` is the only shape a client sees.
@@ -284,6 +285,13 @@ class EngineUnavailable(ServerError):
 
     status = 503
     code = "engine_unavailable"
+
+
+class Leaving(ServerError):
+    """This server is stopping; another one will answer."""
+
+    status = 503
+    code = "server_leaving"
 
 
 class EngineTimeout(ServerError):

@@ -14,7 +14,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -178,6 +178,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """One client's connection. `limits` is set by `protocol_class`."""
 
     limits: Settings
+    leaving: ClassVar[bool] = False
+    """Set on the class when the server is stopping: each connection closes after the answer under way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -225,6 +227,8 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.failure = self._headers_too_large()
                 raise self.failure  # ends the parser; comes back in send_400_response
         super().on_headers_complete()
+        if self.leaving:
+            self.leave()
         cast("dict[str, Any]", self.scope)["open_link"] = partial(Link, self, self.cycle)
 
     def on_body(self, body: bytes) -> None:
@@ -263,6 +267,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(self.failure or MalformedRequest("the request is not valid HTTP/1.1"))
+
+    def leave(self) -> None:
+        """Close after the answer under way; one that is idle stays, for a request may be on its way."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_started:
+            cycle.keep_alive = False
 
     def refuse(self, failure: GatewayError) -> None:
         """Answer without the app, and close: what follows on the connection cannot be told apart.

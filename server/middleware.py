@@ -15,6 +15,7 @@ import orjson
 
 from server.body import body_too_large, check_length
 from server.counting import Tally
+from server.departure import Departure
 from server.errors import BodyTooLarge, GatewayError
 from server.http import Link
 from server.limits import Quota
@@ -133,9 +134,11 @@ class Edge:
         *,
         max_body_bytes: int,
         observer: Observer,
+        departure: Departure,
         uploads: Mapping[str, int] | None = None,
     ) -> None:
         """`uploads` are paths that take more bytes than `max_body_bytes`, and how many."""
+        self._departure = departure
         self._api = api
         self._hot = hot
         self._max_body_bytes = max_body_bytes
@@ -200,6 +203,13 @@ class Edge:
         except GatewayError as failure:  # of `limited`, where the framework did not answer it
             if not exchange.status:
                 await send_error(send, exchange, failure)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._departure.over or task is None:
+                raise
+            task.uncancel()
+            if not exchange.status:
+                await send_error(send, exchange, self._departure.failure())
 
 
 def _body_follows(headers: dict[bytes, bytes]) -> bool:

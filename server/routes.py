@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from server import keys, metrics
 from server.auth import Auth, check_model
+from server.departure import Departure
 from server.engines.pool import Pool
 from server.errors import EngineUnavailable, ModelNotFound, quoted
 from server.middleware import Exchange
@@ -52,8 +53,13 @@ async def healthz() -> dict[str, str]:
 
 
 @open_routes.get("/readyz", tags=["operations"])
-async def readyz(pool: Engines) -> dict[str, Any]:
-    """An engine takes requests: it answers, and when it has work it makes steps. 503 otherwise, with the reasons."""
+async def readyz(pool: Engines, request: Request) -> dict[str, Any]:
+    """An engine takes requests: it answers, and when it has work it makes steps. 503 otherwise, with the reasons, and
+    as soon as the server is stopping.
+    """
+    departure: Departure = request.app.state.departure
+    if departure.began:
+        raise departure.failure()
     engines = [
         {
             "engine": place,

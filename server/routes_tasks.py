@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from server import rewrite
 from server.asking import Asker
 from server.body import ClientLeft
+from server.departure import Departure
 from server.errors import (
     GatewayError,
     InternalError,
@@ -141,6 +142,7 @@ def _endpoint(task: Task[Any]) -> Callable[..., Awaitable[Response]]:
                         raise InvalidValue(wrong, param="Idempotency-Key")
                     response = await while_present(request.receive, _begun(run))
                     response.place = stay.pop_all()
+                    response.departure = app.state.departure
                     return response
                 if raw_key is None:
                     return Response(await while_present(request.receive, answered()), media_type="application/json")
@@ -263,6 +265,7 @@ class EventStream(Response):
         self._events = events
         self.place = contextlib.ExitStack()
         """The run's place among those admitted, given back with the last event."""
+        self.departure = Departure()
         self._first: Event | None = None
 
     async def first(self) -> None:
@@ -304,6 +307,10 @@ class EventStream(Response):
             yield DONE
         except GatewayError as failure:
             yield error_event(failure)
+        except asyncio.CancelledError:
+            if not self.departure.over:
+                raise
+            yield error_event(self.departure.failure())
         except Exception:
             log.exception("a task's stream failed")
             yield error_event(InternalError("the server made a mistake; its log has the request id"))

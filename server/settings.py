@@ -140,6 +140,10 @@ class Settings(BaseSettings):
     """Longest wait for the next piece of a request's body, in seconds."""
     idle_timeout_s: AtLeastOne = 75
     """A connection on which nothing is asked is closed after so many seconds; more than a load balancer's own 60."""
+    leave_delay_s: Annotated[float, Field(ge=0)] = 2
+    """On SIGTERM, seconds in which requests are still taken though readiness is off, for load balancers to notice."""
+    leave_limit_s: Annotated[float, Field(ge=0)] = 20
+    """Seconds that running requests then have to finish; what is left ends with an error that says so."""
     max_in_flight: AtLeastOne = 1024
     """Places for work at once: a request takes one, a big one more. Best is what the engines run at once."""
     place_tokens: AtLeastOne = 1024

@@ -20,6 +20,7 @@ WEB = {"server.app", "server.routes", "server.routes_tasks", "server.chat", "ser
     "server.routes_operations",
     "server.routes_sizing",
     "server.http",
+    "server.leaving",
     "server.playground",
     "server.routes_batches",
 }

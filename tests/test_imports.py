@@ -39,6 +39,7 @@ FOREIGN: dict[str, set[str]] = {
 """Package of others -> the parts that may know it."""
 MAY_READ_ENVIRONMENT = {
     "server.__main__",
+    "server.bulk.__main__",
     "server.engines.guard",  # a program of its own, which hands what it was started with to vLLM
 }
 LEAVES = {"server.errors", "server.settings"}

@@ -2,8 +2,8 @@
 
 Refused is every address that is not on the public Internet: this machine, private and link-local networks (cloud
 metadata among them), multicast, reserved ranges, and IPv6 forms that wrap such an IPv4 address (mapped, compatible,
-6to4, Teredo, NAT64). Spellings of an IPv4 address that only some programs understand (`0x7f.1`, `2130706433`) are
-refused as they stand.
+6to4, Teredo, NAT64). `REFUSED` says so beside Python's own tables, which differ from version to version. Spellings of
+an IPv4 address that only some programs understand (`0x7f.1`, `2130706433`) are refused as they stand.
 """
 
 import ipaddress
@@ -15,6 +15,21 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 V4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+REFUSED: tuple[Network, ...] = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "192.0.0.0/24",  # protocol assignments; 192.0.0.192 is Oracle's cloud metadata; global to Python < 3.12.4
+            "192.88.99.0/24",  # relays of 6to4, withdrawn
+            "168.63.129.16/32",  # public by its number, and yet the host of every virtual machine at Azure
+            "2001::/23",  # protocol assignments
+            "2002::/16",  # 6to4: leads through a relay to whatever IPv4 address is in it
+            "3fff::/20",  # documentation
+            "5f00::/16",  # segment routing
+        ),
+    )
+)
+"""Networks that are refused whatever Python calls them (IANA's special-purpose registries)."""
 NUMERIC_LABEL = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 """WHATWG: a host whose last label is a number is meant as an IPv4 address."""
 
@@ -27,6 +42,8 @@ def is_public(address: Address) -> bool:
     """
     # Python calls some multicast, reserved and long withdrawn networks global.
     if address.is_multicast or address.is_unspecified or address.is_reserved or not address.is_global:
+        return False
+    if any(address in network for network in REFUSED):
         return False
     if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
         return False

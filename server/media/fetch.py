@@ -17,6 +17,8 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 import httpcore2
@@ -30,6 +32,8 @@ from server.settings import Settings
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) -> its addresses. Raises OSError if it has none."""
 
+LOOKUPS_AT_ONCE = 64
+_resolvers = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="resolve")  # starts threads when they are needed
 REDIRECTS = (301, 302, 303, 307, 308)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HOST = re.compile(r"[A-Za-z0-9._:\-]+")
@@ -43,8 +47,13 @@ NETWORK_ERRORS = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.Tim
 
 
 async def resolve_by_system(host: str, port: int) -> list[str]:
-    """As the operating system resolves it; numeric addresses stand for themselves."""
-    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """As the operating system resolves it; numeric addresses stand for themselves.
+
+    In threads of its own: a name whose server is silent holds one for as long as the system waits, and the event
+    loop's own few would soon be gone.
+    """
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    answers = await asyncio.get_running_loop().run_in_executor(_resolvers, look_up)
     return [str(answer[4][0]) for answer in answers]
 
 

@@ -62,7 +62,9 @@ def _labels(points: Sequence[Point]) -> list[str]:
 
 
 def _of(points: Sequence[Point], label: str) -> list[Point]:
-    return sorted((point for point in points if point["label"] == label), key=lambda point: point["request_throughput"])
+    """In the order of what was asked of the server."""
+    own = (point for point in points if point["label"] == label)
+    return sorted(own, key=lambda point: float(point["max_concurrency"] or point["request_rate"]))
 
 
 def latency(points: Sequence[Point]) -> Figure | None:

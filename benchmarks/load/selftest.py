@@ -35,7 +35,7 @@ RATE, SECONDS = 40.0, 30.0
 STALL_AT, STALL_S = 12.0, 2.0
 CONCURRENCY = 10
 SHARES = (0.5, 0.95, 0.99)
-REALTIME = ("chrt", "--fifo", "20")
+REALTIME = ("chrt", "--fifo", "1")
 VLLM_BENCH = """
 from vllm.benchmarks.serve import add_cli_args, main
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--no-save", action="store_true")
     options = parser.parse_args()
     if options.realtime:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     found = uvloop.run(measured(options.seconds, realtime=options.realtime))
     result = {"benchmark": "load-selftest", **environment(), "rate": RATE, "seconds": options.seconds, "rows": found}
     if options.vllm:

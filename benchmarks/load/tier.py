@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from benchmarks.load.level import Level
 from benchmarks.load.machine import ROOT, Started, started
 from benchmarks.load.measuring import Measuring, Series, Target, drained, warm
 from benchmarks.load.plots import draw
+from benchmarks.load.record import Record
 from benchmarks.load.search import highest_rate
 from benchmarks.load.tier_compare import WAYS
 from benchmarks.load.wire import Client
@@ -50,7 +52,7 @@ class Suite:
 
 
 STANDARD = Suite((1, 4, 16, 64), ("text", "photo", "document", "mixed"), 3, 60, 10, (1280, 960), 128, finds_rate=True)
-QUICK = Suite((1, 4), ("text", "photo"), 2, 7, 1.5, (640, 480), 16, finds_rate=False)
+QUICK = Suite((1, 4), ("text", "photo"), 3, 5, 1, (640, 480), 16, finds_rate=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,13 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     suite = QUICK if options.quick else STANDARD
     flags = [*(["--model", options.model] if options.model else []), *options.server]
     FOLDER.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is taken down too
     before = environment()
     with started(flags, FOLDER / "server.log") as server:
         found = uvloop.run(measured(server, suite))
     name = tier_name()
     result = {"benchmark": "tier", "tier": name, "quick": options.quick, "environment": before, "flags": flags, **found}
     if not options.no_save:
-        path = ROOT / "benchmarks" / "results" / f"tier-{name.lower().replace(' ', '-')}-{before['date'][:10]}.json"
+        named = "-".join(["tier", *name.lower().split(), *(["quick"] if options.quick else []), before["date"][:10]])
+        path = ROOT / "benchmarks" / "results" / f"{named}.json"
         path.write_text(json.dumps(result) + "\n")
         tier_report.write()
     sys.stderr.write(tier_report.section(result))
@@ -110,7 +114,7 @@ async def measured(server: Started, suite: Suite) -> dict[str, Any]:
     found: dict[str, Any] = {"model": model, "points": await _points(server, sets, suite)}
     if suite.finds_rate:
         found["highest_rate"] = await _highest(clients, replace(shape, seed=1), suite)
-    _draw([each.series for each in sets.values()], model)
+    _draw(sets, model)
     for client in clients.values():
         client.close()
     return found
@@ -131,19 +135,36 @@ async def _points(server: Started, sets: dict[tuple[str, str], Measuring], suite
     ]
 
 
-def _draw(series: Sequence[Series], model: str) -> None:
-    """The page and the plots of all rounds."""
-    points = [point for each in series for point in each.points]
-    records = [record for each in series for record in each.records]
-    header = {"title": "Standard suite", "conditions": model, "command": "benchmarks/run-tier", "highest": ""}
-    (FOLDER / "page.html").write_text(report.page(points, header, draw(FOLDER, points, records)))
+def _draw(sets: dict[tuple[str, str], Measuring], model: str) -> None:
+    """A page for each workload, of the round whose throughput is the middle one."""
+    for workload in dict.fromkeys(workload for workload, _ in sets):
+        folder = FOLDER / workload
+        folder.mkdir(exist_ok=True)
+        kept = [each for (own, _), measuring in sets.items() if own == workload for each in middle(measuring.series)]
+        points, records = [point for point, _ in kept], [own for _, own in kept]
+        header = {
+            "title": f"Standard suite: {workload}",
+            "conditions": model,
+            "command": "benchmarks/run-tier",
+            "highest": "",
+        }
+        (folder / "page.html").write_text(report.page(points, header, draw(folder, points, records)))
+
+
+def middle(series: Series) -> list[tuple[dict[str, Any], list[Record]]]:
+    """Of each concurrency the round with the middle throughput."""
+    rounds: dict[int, list[tuple[dict[str, Any], list[Record]]]] = {}
+    for point, records in zip(series.points, series.records, strict=True):
+        rounds.setdefault(point["max_concurrency"], []).append((point, records))
+    ordered = (sorted(own, key=lambda each: each[0]["request_throughput"]) for own in rounds.values())
+    return [own[len(own) // 2] for own in ordered]
 
 
 def _measuring(way: str, clients: dict[str, Client], workload: str, shape: Shape, suite: Suite) -> Measuring:
     folder = FOLDER / f"{workload}-{way.replace(' ', '-')}"
     folder.mkdir(parents=True, exist_ok=True)
     metrics = [clients["bare engine"]] if way == "bare engine" else list(clients.values())
-    target = Target(clients[way], metrics, f"{way}, {workload}", len(gpus()))
+    target = Target(clients[way], metrics, way, len(gpus()))
     return Measuring(
         target, workload, shape, seconds=suite.seconds, warmup_s=suite.warmup_s, level=LEVEL, folder=folder
     )

@@ -128,8 +128,8 @@ class Settings(BaseSettings):
     """An engine of our own that was stuck for so many seconds is started anew."""
     engine_slow_start_s: Positive = 30
     """For so many seconds an engine that has come, or come back, gets less than its share of the work."""
-    engine_wait_s: Positive = 5
-    """How long a stream that lost its engine waits for another one to be ready, in seconds."""
+    engine_wait_s: Positive = 3
+    """How long a request or stream that lost its engine waits for another one to be ready, in seconds."""
 
     # -- what a request may hold ------------------------------------------------------------------------------------
     max_body_bytes: AtLeastOne = 64 * 1024 * 1024

@@ -1,6 +1,6 @@
 """Callers in a closed loop, half of them streaming, who know what they should be told.
 
-Each request has a tag of its own, and the mock engine answers with it: an answer can be right, another's, or torn.
+Each request has a seed of its own, and the mock engine answers with it: an answer can be right, another's, or torn.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Callers:
         self._url = url
         self._load = load
         self._expected = expected
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(1000)
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -85,10 +85,10 @@ class Callers:
         kind = ("json", "stream", "json", "stream", "json", "stream", "json", "last-word")[number % 8]
         async with httpx2.AsyncClient(base_url=self._url, timeout=HANG_S, headers=self._load.headers) as client:
             while not self._stopping:
-                tag = f"c{number}r{next(self._numbers)}t"
+                seed = next(self._numbers)
                 began_s = time.monotonic()
                 try:
-                    outcome, detail = await self._ask(client, kind, tag)
+                    outcome, detail = await self._ask(client, kind, seed)
                 except httpx2.TimeoutException as exc:
                     outcome, detail = "hung", repr(exc)
                 except httpx2.HTTPError as exc:
@@ -97,16 +97,16 @@ class Callers:
                 if outcome != "whole":
                     await asyncio.sleep(0.02)  # a caller that is refused at once would do nothing else
 
-    async def _ask(self, client: httpx2.AsyncClient, kind: str, tag: str) -> tuple[str, str]:
+    async def _ask(self, client: httpx2.AsyncClient, kind: str, seed: int) -> tuple[str, str]:
         load = self._load
         body: dict[str, Any] = {
             "model": load.model,
-            "messages": [{"role": "user", "content": f"Say {tag}."}],
+            "messages": [{"role": "user", "content": f"Say {seed}."}],
             "max_tokens": load.tokens,
             "temperature": 0,
-            "user": tag,
+            "seed": seed,
         }
-        expected = self._expected(tag, load.tokens)
+        expected = self._expected(f"{seed}", load.tokens)
         if kind == "json":
             answer = await client.post(load.chat_path, json=body)
             if answer.status_code != 200:

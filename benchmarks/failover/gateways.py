@@ -75,7 +75,7 @@ http {{
 def nginx(place: Place) -> Start:
     program = _system("nginx", "nginx-light")
     configuration = place.folder / "nginx.conf"
-    servers = "\n    ".join(f"server {address} max_fails=1 fail_timeout=1s;" for address in place.addresses)
+    servers = "\n    ".join(f"server {address} max_fails=0;" for address in place.addresses)
     configuration.write_text(NGINX.format(folder=place.folder, servers=servers, port=place.port))
     said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
     return Start([program, "-c", str(configuration)], said.strip().rpartition("/")[2])
@@ -99,7 +99,7 @@ frontend gateway
 backend engines
   balance leastconn
   option httpchk GET /health
-  default-server check inter 1s fall 1 rise 1 on-marked-down shutdown-sessions
+  default-server check inter 1s fall 1 rise 1
   {servers}
 """
 
@@ -117,8 +117,8 @@ def vllm_router(place: Place) -> Start:
     program = installed("vllm-router", VLLM_ROUTER)
     command = [program, "--host", "127.0.0.1", "--port", str(place.port), "--worker-urls", *place.engines]
     command += ["--policy", "round_robin", "--log-level", "error", "--prometheus-port", str(place.metrics_port)]
-    command += ["--health-check-interval-secs", "1", "--health-failure-threshold", "1"]
-    return Start([*command, "--health-success-threshold", "1"], VLLM_ROUTER.rpartition("==")[2])
+    command += ["--health-check-interval-secs", "1", "--cb-timeout-duration-secs", "1"]
+    return Start(command, VLLM_ROUTER.rpartition("==")[2])
 
 
 LITELLM_MODEL = """  - model_name: {model}

@@ -34,6 +34,8 @@ class Question(NamedTuple):
     """`user`, else `seed`: tells requests apart behind a gateway."""
     said: str = ""
     """The beginning of the answer, where the request asks to go on with it (`continue_final_message`)."""
+    pictures: tuple[int, ...] = ()
+    """A hash of each picture and clip, where the engine's time depends on them."""
 
 
 def http(status: int, body: bytes, content_type: bytes = b"application/json") -> bytes:

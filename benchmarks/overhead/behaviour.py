@@ -26,6 +26,8 @@ class Behaviour:
     """Wait before an answer that is not streamed."""
     ttft_ms: float = 0
     """Wait between a stream's status line and its first chunk."""
+    picture_ms: float = 0
+    """Further wait for each picture or clip that this engine has not been shown before."""
     interval_ms: float = 0
     """Between two chunks of a stream; streams of the same interval tick together. 0: all at once."""
     chunks: int = 0

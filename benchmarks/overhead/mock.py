@@ -12,6 +12,7 @@ import asyncio
 import signal
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ class Asked:
         self._mock.aborted(self)
 
 
+def pictures(body: dict[str, Any]) -> Iterator[int]:
+    """A hash of each picture and clip of a chat request."""
+    for message in body.get("messages") or ():
+        for part in message["content"] if isinstance(message.get("content"), list) else ():
+            for kind in ("image_url", "video_url"):
+                if kind in part:
+                    yield hash(part[kind]["url"])
+
+
 class Mock:
     """The engine's state: what runs, what was counted, how the next request is met."""
 
@@ -74,6 +84,7 @@ class Mock:
         self._server: asyncio.Server | None = None
         self._address: tuple[str, int] | str = ""
         self._asked = self._finished = self._steps = 0
+        self._shown: set[int] = set()
 
     # -- listening --------------------------------------------------------------------------------------------------
     async def listen(self, host: str = "127.0.0.1", port: int = 0, uds: str | None = None) -> str:
@@ -153,6 +164,11 @@ class Mock:
         model = body.get("model") or self.model
         if model != self.model:
             raise BadQuestion(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+        behaviour = self._behaviour_now().overlaid(body.get("mock") or {})
+        header = request.header(b"x-mock")
+        for text in (query, header):
+            if text:
+                behaviour = behaviour.overlaid(dict(parse_qsl(text.decode())))
         question = Question(
             model=model,
             chat=chat,
@@ -161,12 +177,8 @@ class Mock:
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             tag=str(body.get("user") or body.get("seed") or ""),
             said=str(body["messages"][-1]["content"]) if body.get("continue_final_message") else "",
+            pictures=tuple(pictures(body)) if behaviour.picture_ms else (),
         )
-        behaviour = self._behaviour_now().overlaid(body.get("mock") or {})
-        header = request.header(b"x-mock")
-        for text in (query, header):
-            if text:
-                behaviour = behaviour.overlaid(dict(parse_qsl(text.decode())))
         return question, behaviour
 
     def _behaviour_now(self) -> Behaviour:
@@ -215,8 +227,10 @@ class Mock:
         )
         asked.stream = stream
         connection.transport.write(STREAM_HEAD)
-        if behaviour.ttft_ms:
-            asked.timer = asyncio.get_running_loop().call_later(behaviour.ttft_ms / 1000, stream.open)
+        wait_ms = behaviour.ttft_ms + behaviour.picture_ms * len(set(question.pictures) - self._shown)
+        self._shown.update(question.pictures)
+        if wait_ms:
+            asked.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, stream.open)
         else:
             stream.open()
 

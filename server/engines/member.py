@@ -70,6 +70,10 @@ class Member:
             return "tripped"
         return "warming" if self.share(self._loop.time()) < 1 else "ready"
 
+    def serves(self, model: str | None) -> bool:
+        """Whether it has the model; None is any."""
+        return model is None or model in self.engine.names
+
     def share(self, now_s: float) -> float:
         """How much of a full share of the work it gets, above 0 to 1: less while it warms up."""
         age_s = now_s - self._came_s

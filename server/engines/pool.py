@@ -9,6 +9,7 @@ engines broke off at is not given to a third: it may be what breaks them.
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,28 @@ from server.protocol import engine_error, first_event_error
 from server.settings import Settings
 
 MOST_DEATHS = 2
+LOOK_S = 0.1
+
+
+@dataclass(slots=True)
+class Errand:
+    """A request on its way to an answer."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: bytes
+    model: str | None
+    work: Work
+    tried: list[Member] = field(default_factory=list)
+    deaths: int = 0
+    """Engines that broke off at it."""
+    failure: ServerError | None = None
+    """Of the last engine."""
+
+    def fail(self, failure: ServerError) -> None:
+        self.failure = failure
+        self.deaths += isinstance(failure, EngineFailed)
 
 
 class Pool:
@@ -85,45 +108,59 @@ class Pool:
         The engine at the URL `last` is asked only when there is no other: it has broken off at this already.
         Raises EngineUnavailable when none is ready, Overloaded when all have as much as they may, and EngineFailed,
         EngineTimeout or Overloaded of the last one tried. An answer that says so itself (429, 5xx) is given back when
-        no engine is left.
+        no engine is left. A request that has lost its engine, and finds no other, waits for one (`engine_wait_s`).
         """
-        tried: list[Member] = []
-        deaths = 0
-        failure: ServerError | None = None
-        refused: Answer | None = None
+        errand = Errand(method, path, body, headers, model, work)
         avoided = [member for member in self.engines if member.url == last]
-        while deaths < MOST_DEATHS:
-            member = (avoided and self._choose(model, work, tried + avoided)) or self._choose(model, work, tried)
+        answer = await self._tried(errand, avoided)
+        if answer is None and errand.tried and errand.deaths < MOST_DEATHS and await self._is_back(errand):
+            errand.tried.clear()
+            answer = await self._tried(errand, avoided)
+        if answer is not None:
+            return answer
+        raise errand.failure or self._none_ready(model)
+
+    async def _tried(self, errand: "Errand", avoided: list[Member]) -> Answer | None:
+        """The answer of the first engine that gives one, else one that says what is wrong; None if there is neither."""
+        refused: Answer | None = None
+        while errand.deaths < MOST_DEATHS:
+            member = self._choose(errand, errand.tried + avoided) if avoided else None
+            member = member or self._choose(errand, errand.tried)
             if member is None:
                 break
-            if tried:
-                metrics.RETRIES.add((failure.code if failure else "",))
-            tried.append(member)
+            if errand.tried:
+                metrics.RETRIES.add((errand.failure.code if errand.failure else "",))
+            errand.tried.append(member)
             if refused is not None:
                 refused.close()
                 refused = None
             try:
-                answer = await member.ask(method, path, body, headers, work)
+                answer = await member.ask(errand.method, errand.path, errand.body, errand.headers, errand.work)
             except (EngineUnavailable, EngineFailed) as exc:
-                failure = exc
-                deaths += isinstance(exc, EngineFailed)
+                errand.fail(exc)
                 continue
-            failure = answer.refused = refusal(answer)
-            if failure is None:
+            answer.refused = refusal(answer)
+            if answer.refused is None:
                 return answer
+            errand.fail(answer.refused)
             refused = answer
-            deaths += isinstance(failure, EngineFailed)
-        if refused is not None:
-            return refused
-        raise failure or self._none_ready(model)
+        return refused
 
-    def _choose(self, model: str | None, work: Work, excluded: Sequence[Member]) -> Member | None:
+    async def _is_back(self, errand: "Errand") -> bool:
+        """Whether an engine is ready before `engine_wait_s` is over; who has lost one is worth a wait."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._settings.engine_wait_s
+        while loop.time() < deadline_s:
+            if any(member.ready and member.serves(errand.model) for member in self.engines):
+                return True
+            await asyncio.sleep(LOOK_S)
+        return False
+
+    def _choose(self, errand: "Errand", excluded: Sequence[Member]) -> Member | None:
         """None when no engine is left; Overloaded when those that are have as much as they may."""
         now_s = asyncio.get_running_loop().time()
         ready = [
-            member
-            for member in self.engines
-            if member.ready and member not in excluded and (model is None or model in member.engine.names)
+            member for member in self.engines if member.ready and member not in excluded and member.serves(errand.model)
         ]
         sound = [member for member in ready if member.breaker.allows(now_s)]
         most = self._settings.engine_connections
@@ -135,10 +172,10 @@ class Pool:
                     headers={"retry-after": "1"},
                 )
             return None
-        chosen = free[0] if len(free) == 1 else self._best(free, work, now_s)
+        chosen = free[0] if len(free) == 1 else self._best(free, errand.work, now_s)
         self._choices += 1
         chosen.turn = self._choices
-        chosen.held.show(work.media)
+        chosen.held.show(errand.work.media)
         return chosen
 
     def _best(self, members: list[Member], work: Work, now_s: float) -> Member:
@@ -150,7 +187,7 @@ class Pool:
         return min(members, key=lambda member: (member.burden(work.weight, now_s), member.turn))
 
     def _none_ready(self, model: str | None) -> EngineUnavailable:
-        members = [member for member in self.engines if model is None or model in member.engine.names]
+        members = [member for member in self.engines if member.serves(model)]
         reasons = "; ".join(sorted({member.reason for member in members or self.engines if member.reason}))
         return EngineUnavailable(f"no engine is ready: {reasons or 'none is set up'}", headers={"retry-after": "5"})
 

@@ -20,6 +20,8 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 PROBES_TO_EJECT = 2  # one slow probe is a long prefill or a busy machine; two in a row are not
+POLL_AWAY_S = 0.25
+"""An engine that is away is looked at so often: it costs next to nothing, and every request waits for it to be back."""
 QUESTION_EVERY_S = 3.0
 """A stuck engine is asked for one token so often: with nothing to do it makes no steps to show that it moves again."""
 
@@ -102,7 +104,7 @@ class VllmEngine:
     async def _watch_forever(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_s):
+                async with asyncio.timeout(self._poll_s if self.ready else min(self._poll_s, POLL_AWAY_S)):
                     await self._look_now.wait()
             self._look_now.clear()
             await self.look()

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.overhead.behaviour import Behaviour
 from server.engines.discovery import addresses
-from server.engines.pool import Pool
+from server.engines.pool import Errand, Pool
 from server.engines.work import Work
 from server.errors import EngineFailed, EngineUnavailable, Overloaded
 from server.settings import Settings
@@ -63,7 +63,7 @@ async def test_gateways_send_a_picture_to_the_same_engine_without_talking(pooled
         first: dict[str, str] = {}
         for pool in (few.pool, other):
             for name in (f"picture {number}" for number in range(4)):
-                member = pool._choose(None, photo(name), [])
+                member = pool._choose(Errand("POST", "/", b"", b"", None, photo(name)), [])
                 assert member is not None
                 assert first.setdefault(name, member.url) == member.url
                 for each in pool.engines:
@@ -111,6 +111,23 @@ async def test_before_the_first_byte_another_engine_is_asked(pooled: Pooled, beh
         assert [await few.asked() for _ in range(6)] == [200] * 6
         assert few.counts()[0] >= 1
         assert few.counts()[1] == 6
+
+
+async def test_a_request_that_lost_its_engine_waits_for_one_that_comes_back(pooled: Pooled) -> None:
+    async with pooled(1) as few:
+        away = asyncio.create_task(few.mocks[0].refuse(for_s=0.3))
+        await until(lambda: few.mocks[0]._server is None)
+        assert few.pool.ready  # nobody has noticed yet
+        assert await few.asked() == 200
+        await away
+
+
+async def test_a_request_that_finds_no_engine_is_told_so_at_once(pooled: Pooled) -> None:
+    async with pooled(1, engine_wait_s=60) as few:
+        await few.mocks[0].close()
+        await until(lambda: not few.pool.ready)
+        with pytest.raises(EngineUnavailable):
+            await asyncio.wait_for(few.ask(), 1)
 
 
 @pytest.mark.parametrize("fields", [{"model": "no such"}, {"mock": {"fault": "no such"}}], ids=["404", "400"])

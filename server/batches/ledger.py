@@ -7,11 +7,10 @@ holds, so every request has one answer, however often it was asked.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
+from server.batches.batch import COLUMNS, Batch, Claimed, batch_of, request_id
 from server.batches.database import Database, Row, Sql
 from server.batches.files import Chunker, drop, find, new_id
 from server.batches.lines import Line, LineError, common, unanswered
@@ -21,98 +20,10 @@ LEASE_S = 30
 """A gateway that says nothing for so long has left what it was working on."""
 PAGE = 500
 """Requests of a batch that one transaction reads or writes."""
-COLUMNS = (
-    "id, owner, status, endpoint, input_file_id, completion_window, metadata, keep_s, created_at, expires_at, times, "
-    "errors, output_file_id, error_file_id, model, total, completed, failed, tokens_in, tokens_out"
-)
 MINE = "batch_id = ? AND place = ? AND worker = ? AND state = 'running'"
 """A request that this gateway has the lease of."""
 UNSAID = {"expired": ("batch_expired", "the batch's completion window was over before this request was answered"),
           "cancelled": ("batch_cancelled", "the batch was cancelled before this request was answered")}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch."""
-
-    id: str
-    owner: str
-    status: str
-    endpoint: str
-    input_file_id: str
-    completion_window: str
-    metadata: Any
-    keep_s: int | None
-    """How long its output is kept; None: as long as any file."""
-    created_at: int
-    expires_at: int
-    times: dict[str, int]
-    """When it came into which state: `in_progress_at`, `completed_at`, ..."""
-    errors: list[dict[str, Any]]
-    output_file_id: str | None
-    error_file_id: str | None
-    model: str | None
-    total: int
-    completed: int
-    failed: int
-    tokens_in: int
-    tokens_out: int
-
-    def card(self) -> dict[str, Any]:
-        """As OpenAI has it."""
-        states = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
-        used = self.tokens_in + self.tokens_out
-        usage = {
-            "input_tokens": self.tokens_in,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": self.tokens_out,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": used,
-        }
-        return {
-            "id": self.id,
-            "object": "batch",
-            "endpoint": self.endpoint,
-            "model": self.model,
-            "errors": {"object": "list", "data": self.errors} if self.errors else None,
-            "input_file_id": self.input_file_id,
-            "completion_window": self.completion_window,
-            "status": self.status,
-            "output_file_id": self.output_file_id,
-            "error_file_id": self.error_file_id,
-            "created_at": self.created_at,
-            "expires_at": self.expires_at,
-            **{f"{state}_at": self.times.get(f"{state}_at") for state in states},
-            "request_counts": {"total": self.total, "completed": self.completed, "failed": self.failed},
-            "usage": usage if used else None,
-            "metadata": self.metadata,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A request that this gateway works on now."""
-
-    batch: Batch
-    place: int
-    custom_id: str
-    first_byte: int
-    length: int
-    tries: int
-
-    @property
-    def id(self) -> str:
-        """Its own, in the output."""
-        return request_id(self.batch.id, self.place)
-
-
-def request_id(batch: str, place: int) -> str:
-    """A request's id in the output.
-
-    >>> request_id("batch_00ff", 3)
-    'batch_req_00ff-3'
-    """
-    return f"batch_req_{batch.removeprefix('batch_')}-{place}"
 
 
 class Ledger:
@@ -154,7 +65,7 @@ class Ledger:
         beyond = " AND id < ?" if after else ""
         query = f"SELECT {COLUMNS} FROM batches WHERE owner = ?{beyond} ORDER BY id DESC LIMIT ?"
         values = [owner, *([after] if after else []), limit]
-        return [_batch(row) for row in await self._database.run(lambda sql: sql(query, *values))]
+        return [batch_of(row) for row in await self._database.run(lambda sql: sql(query, *values))]
 
     async def cancel(self, owner: str, batch: str) -> Batch:
         """Ask no more of it. Raises InvalidValue for one that has ended."""
@@ -174,7 +85,7 @@ class Ledger:
         """Batches that have not ended, the oldest first."""
         ended = "('completed', 'failed', 'expired', 'cancelled')"
         query = f"SELECT {COLUMNS} FROM batches WHERE status NOT IN {ended} ORDER BY id"
-        return [_batch(row) for row in await self._database.run(lambda sql: sql(query))]
+        return [batch_of(row) for row in await self._database.run(lambda sql: sql(query))]
 
     async def take_over(self, is_dead: Callable[[str], bool]) -> None:
         """Ask again at once what dead workers were working on, without waiting for their leases to run out."""
@@ -371,14 +282,7 @@ def _get(sql: Sql, batch: str, owner: str | None = None) -> Batch:
     rows = sql(f"SELECT {COLUMNS} FROM batches WHERE id = ?", batch)
     if not rows or owner not in (None, rows[0][1]):
         raise NotFound(f"there is no batch {quoted(batch)}", param="batch_id")
-    return _batch(rows[0])
-
-
-def _batch(row: Row) -> Batch:
-    values = dict(zip(COLUMNS.split(", "), row, strict=True))
-    for name in ("metadata", "times", "errors"):
-        values[name] = orjson.loads(values[name])
-    return Batch(**values)
+    return batch_of(rows[0])
 
 
 def _json(value: object) -> str:

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from server.batches.batch import Batch, Claimed
 from server.batches.files import Files
 from server.batches.inner import Reply
-from server.batches.ledger import LEASE_S, Batch, Claimed, Ledger
+from server.batches.ledger import LEASE_S, Ledger
 from server.batches.lines import InputReader, LineError, answered, body_of, tokens, unanswered
 from server.errors import GatewayError, NotFound
 

@@ -65,7 +65,7 @@ async def postgres(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[str]:
 
 
 async def test_two_gateways_answer_every_request_of_a_batch_once(mock: Mock, running: Running, postgres: str) -> None:
-    mock.behaviour = Behaviour(json_ms=30)
+    mock.behaviour = Behaviour(json_ms=200)
     engine = await mock.listen()
     few = {"batch_store": postgres, "batch_parallel": 4}
     async with (

@@ -42,6 +42,7 @@ from server.middleware import Edge
 from server.playground import playground_routes
 from server.routes import keyed_routes, open_routes
 from server.routes_batches import batch_routes
+from server.routes_engines import engines_routes
 from server.routes_operations import operations_routes
 from server.routes_sizing import sizing_routes
 from server.routes_tasks import task_routes
@@ -112,6 +113,7 @@ def create_app(
     api.include_router(open_routes)
     api.include_router(keyed_routes)
     api.include_router(operations_routes)
+    api.include_router(engines_routes)
     api.include_router(sizing_routes(TASKS))
     api.include_router(task_routes(TASKS))
     if batches:

@@ -21,6 +21,7 @@ WEB = {"server.app", "server.routes", "server.routes_tasks", "server.chat", "ser
     "server.routes_sizing",
     "server.http",
     "server.leaving",
+    "server.routes_engines",
     "server.playground",
     "server.routes_batches",
 }

@@ -1,0 +1,1 @@
+"""Requests made up from our own OpenAPI, right and wrong ones: `python -m benchmarks.fuzz`."""

@@ -30,6 +30,21 @@ class Load:
     tokens: int = 40
     chat_path: str = "/v1/chat/completions"
     headers: dict[str, str] = field(default_factory=dict)
+    questions: int = 0
+    """How many different ones there are; 0: no two are alike."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further fields of each request."""
+
+    def body(self, seed: int) -> dict[str, Any]:
+        """The request with this seed, not streamed."""
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": f"Say {seed}."}],
+            "max_tokens": self.tokens,
+            "temperature": 0,
+            "seed": seed,
+            **self.extra,
+        }
 
 
 @dataclass(slots=True)
@@ -86,6 +101,7 @@ class Callers:
         async with httpx2.AsyncClient(base_url=self._url, timeout=HANG_S, headers=self._load.headers) as client:
             while not self._stopping:
                 seed = next(self._numbers)
+                seed = seed % self._load.questions if self._load.questions else seed
                 began_s = time.monotonic()
                 try:
                     outcome, detail = await self._ask(client, kind, seed)
@@ -99,13 +115,7 @@ class Callers:
 
     async def _ask(self, client: httpx2.AsyncClient, kind: str, seed: int) -> tuple[str, str]:
         load = self._load
-        body: dict[str, Any] = {
-            "model": load.model,
-            "messages": [{"role": "user", "content": f"Say {seed}."}],
-            "max_tokens": load.tokens,
-            "temperature": 0,
-            "seed": seed,
-        }
+        body = load.body(seed)
         expected = self._expected(f"{seed}", load.tokens)
         if kind == "json":
             answer = await client.post(load.chat_path, json=body)

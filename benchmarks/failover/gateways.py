@@ -3,6 +3,7 @@
 To add one: a function from `Place` to `Start`, and a line in GATEWAYS.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def ours(place: Place) -> Start:
 
 
 NGINX = """
-worker_processes 1;
+{user}worker_processes 1;
 daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log;
@@ -75,8 +76,9 @@ http {{
 def nginx(place: Place) -> Start:
     program = _system("nginx", "nginx-light")
     configuration = place.folder / "nginx.conf"
+    user = "user root;\n" if os.getuid() == 0 else ""  # its worker writes bodies into the folder
     servers = "\n    ".join(f"server {address} max_fails=0;" for address in place.addresses)
-    configuration.write_text(NGINX.format(folder=place.folder, servers=servers, port=place.port))
+    configuration.write_text(NGINX.format(folder=place.folder, servers=servers, port=place.port, user=user))
     said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
     return Start([program, "-c", str(configuration)], said.strip().rpartition("/")[2])
 

@@ -1,0 +1,138 @@
+"""The kill test before two real engines on the CPU, which are killed whole and brought back by their supervisors.
+
+    python -m benchmarks.failover.real [--rounds 3]
+
+The model has random weights. Its answers are held to words that are one token each whatever stands before them, so that
+at temperature 0 an answer that was taken up can be compared with the undisturbed one, which is asked for first.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+import uvloop
+
+from benchmarks.failover.__main__ import until_answered
+from benchmarks.failover.callers import Callers, Load
+from benchmarks.failover.report import table
+from benchmarks.overhead.processes import Running, free_ports
+from benchmarks.overhead.rivals import ROOT
+from server.engines.checkpoints import RANDOM
+from server.engines.guard import family
+from server.engines.launcher import EngineProcess, launch
+from server.settings import Settings
+
+MODEL = "qwen2.5-vl"
+TOKENS = 48
+QUESTIONS = 16
+WORDS = (" circle", " cross", " triangle", " square", " green", " blue", " red", " orange", " yellow", " purple")
+START_S = 300
+
+
+def engine() -> EngineProcess:
+    """One vLLM on the CPU, not yet started."""
+    process, _ = launch(Settings(model=str(RANDOM)), on_progress=lambda _: None)
+    process.on_log = lambda _: None
+    return process
+
+
+def kill(process: EngineProcess) -> None:
+    """SIGKILL to every process of the engine, its supervisor's guard excepted."""
+    assert process.pid is not None
+    for pid in family(process.pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+async def word_tokens(url: str) -> list[int]:
+    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+        answers = [await client.post("/tokenize", json={"model": MODEL, "prompt": word}) for word in WORDS]
+    return [token for answer in answers for token in answer.json()["tokens"]]
+
+
+async def undisturbed(url: str, load: Load) -> dict[int, str]:
+    """What each question is answered when nothing happens."""
+    async with httpx2.AsyncClient(base_url=url, timeout=120) as client:
+
+        async def said(seed: int) -> str:
+            answer = await client.post(load.chat_path, json=load.body(seed))
+            return str(answer.json()["choices"][0]["message"]["content"])
+
+        return {seed: await said(seed) for seed in range(load.questions)}
+
+
+async def run(rounds: int, folder: Path) -> dict[str, Any]:
+    engines = [engine() for _ in range(2)]
+    try:
+        for one in engines:
+            await one.start()
+        await asyncio.wait_for(asyncio.gather(*(one.wait_ready() for one in engines)), START_S)
+        return await measured(engines, rounds, folder)
+    finally:
+        await asyncio.gather(*(one.stop() for one in engines))
+
+
+async def measured(engines: Sequence[EngineProcess], rounds: int, folder: Path) -> dict[str, Any]:
+    port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "server", "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    command += [word for one in engines for word in ("--engine-url", one.url)]
+    running = Running("gateway", [*command, "--engine-stall-s", "30"], max(os.sched_getaffinity(0)), folder / "log")
+    try:
+        load = Load(MODEL, tokens=TOKENS, questions=QUESTIONS)
+        await until_answered(url, load, running)
+        load = replace(load, extra={"allowed_token_ids": await word_tokens(url), "ignore_eos": True})
+        expected = await undisturbed(url, load)
+        callers = Callers(url, load, lambda seed, _: expected[int(seed)])
+        await callers.start()
+        back_s = []
+        for number in range(rounds):
+            one = engines[number % len(engines)]
+            await asyncio.sleep(4)
+            kill(one)
+            began_s = time.monotonic()
+            while one.state == "ready":
+                await asyncio.sleep(0.05)
+            await asyncio.wait_for(one.wait_ready(), START_S)
+            back_s.append(round(time.monotonic() - began_s, 1))
+        await asyncio.sleep(4)
+        tally = await callers.stop()
+    finally:
+        running.stop()
+    return {
+        "gateway": "ours, real engines",
+        "version": "",
+        "engines": len(engines),
+        "rounds": rounds,
+        "ended": {kind: dict(counts) for kind, counts in sorted(tally.ended.items())},
+        "slowest_s": round(tally.slowest_s, 2),
+        "recovered": True,
+        "back_s": back_s,
+        "failures": tally.failures,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.failover.real", description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with TemporaryDirectory(prefix="failover-") as folder:
+        row = uvloop.run(run(options.rounds, Path(folder)))
+    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": [row]}
+    print(table([row]))
+    print(json.dumps(record))
+    file = ROOT / "benchmarks" / "results" / f"failover-real-{record['date']}.json"
+    file.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import shlex
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from benchmarks.load.plots import draw
 from benchmarks.load.search import highest_rate
 from benchmarks.load.wire import Client
 from benchmarks.load.workloads import WORKLOADS, Shape, sessions
+
+SEEDS = 2**31
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     work.add_argument("--turns", type=int, default=3, help="of a conversation or an agent")
     work.add_argument("--clip-s", type=float, default=8)
     work.add_argument("--no-stream", action="store_true")
-    work.add_argument("--seed", type=int, default=0)
+    work.add_argument("--seed", type=int, help="for the same inputs again (default: other ones each time)")
     how = found.add_argument_group("how much")
     how.add_argument("--rate", type=float, action="append", default=[], help="open loop, requests a second; repeat")
     how.add_argument("--concurrency", type=int, action="append", default=[], help="closed loop; repeat")
@@ -70,7 +73,7 @@ async def measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
     if not (width.isdigit() and height.isdigit()):
         raise ValueError(f"--picture is {options.picture!r}; write WIDTHxHEIGHT")
     shape = Shape(
-        seed=options.seed,
+        seed=random.SystemRandom().randrange(SEEDS) if options.seed is None else options.seed,
         model=options.model,
         picture_wh=(int(width), int(height)),
         pictures=options.pictures,
@@ -103,16 +106,17 @@ async def measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
         folder=options.out,
     )
     highest = await _all_points(measuring, options, target)
+    about = await server_side.about(*metrics)
     header = {
         "title": options.title,
-        "conditions": conditions(before, options, await server_side.about(client)),
+        "conditions": conditions(before, options, about, shape.seed),
         "command": command,
         "highest": said_highest(options, highest, level.words),
     }
     found = {
         "about": header,
         "environment": before,
-        "server": await server_side.about(client),
+        "server": about,
         "workload": {name: str(value) if isinstance(value, Path) else value for name, value in vars(shape).items()},
         "price": {"per_hour": options.price_per_hour, "date": options.price_date},
         "highest_rate": highest,
@@ -151,17 +155,19 @@ def said_highest(options: argparse.Namespace, highest: float | None, level: str)
     return f"Highest rate that keeps the level: {highest:.3g} requests a second ({level})."
 
 
-def conditions(found: dict[str, Any], options: argparse.Namespace, about: dict[str, Any]) -> str:
+def conditions(found: dict[str, Any], options: argparse.Namespace, about: dict[str, Any], seed: int) -> str:
     """One line: when, where, what."""
     cards = ", ".join(f"{gpu['name']} (driver {gpu['driver_version']}, {gpu['clocks.sm']})" for gpu in found["gpus"])
-    server = (about.get("version") or {}).get("version") or about.get("server") or "a server that tells no version"
+    told = [each["version"]["version"] for each in (about, *about.get("engines", [])) if each.get("version")]
+    server = " ".join(told) or about.get("server") or "a server that tells no version"
     repeats = f"{options.repeats:.0%} repeated" if options.repeats else "none repeated"
     pictures = "" if options.workload == "text" else f", pictures of {options.picture}, {repeats}"
     where = f"{found['processor']}, {found['cores']} cores, {cards or 'no GPU'}, load {found['load_before']} before"
     return (
         f"{found['date'][:10]}, {where}, "
         f"commit {found['commit']}{' with changes' if found['changed'] else ''}; {options.label or options.url}: "
-        f"{options.model}, {server}; workload {options.workload}{pictures}, answers of {options.max_tokens} tokens; "
+        f"{options.model}, {server}; workload {options.workload}{pictures}, answers of {options.max_tokens} tokens, "
+        f"seed {seed}; "
         f"{options.seconds:g} s a point after {options.warmup_s:g} s."
     )
 

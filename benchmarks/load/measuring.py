@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,10 @@ from benchmarks.load.summary import About, summary
 from benchmarks.load.wire import Client
 from benchmarks.load.workloads import Session, Shape, sessions
 
-CLOSED_LOOP_MOST = 512
+CLOSED_LOOP_MOST = 4096
 """Sessions made for a closed loop; when they are used up it begins again, which a server's caches notice."""
+ALONE, SPARE = 2, 1.3
+"""Sessions sent alone to see how long one takes; sessions made over those that a server that fast would answer."""
 
 
 @dataclass
@@ -62,7 +65,8 @@ class Measuring:
         self.series = Series()
         self.target, self._workload, self._shape = target, workload, shape
         self._seconds, self._warmup_s, self._level, self._folder = seconds, warmup_s, level, folder
-        self._fresh = itertools.count()
+        self._fresh = itertools.count(1)  # the 0th is what `warm` sends
+        self._alone_s: float | None = None
         self._console = Console(stderr=True)
 
     async def at_rate(self, rate: float) -> dict[str, Any]:
@@ -74,13 +78,26 @@ class Measuring:
 
     async def at_concurrency(self, concurrency: int) -> dict[str, Any]:
         """Closed loop."""
-        made = self._made(CLOSED_LOOP_MOST)
         whole_s = self._warmup_s + self._seconds
+        made = self._made(await self._most(concurrency, whole_s))
+        taken = itertools.count()
+        source = (made[number % len(made)] for number in taken)
         with self._progress(f"{concurrency} at once", None) as tick:
-            source = itertools.cycle(made)
-            return await self._point(
+            point = await self._point(
                 lambda run: run.closed_loop(source, concurrency, whole_s), tick, concurrency=concurrency
             )
+        point["inputs_used_again"] = max(0, next(taken) - len(made))
+        return point
+
+    async def _most(self, concurrency: int, seconds: float) -> int:
+        """Sessions that a closed loop can end within `seconds`: none ends sooner than one alone does."""
+        if self._alone_s is None:
+            times_s = []
+            for session in self._made(ALONE):
+                outcome = await Run(self.target.client).open_loop([session], [0.0])
+                times_s.append(outcome.duration_s)
+            self._alone_s = min(times_s)
+        return min(CLOSED_LOOP_MOST, concurrency + math.ceil(SPARE * concurrency * seconds / self._alone_s))
 
     async def _point(self, start: Callable[[Run], Any], tick: Callable[[Record], None], **how: Any) -> dict[str, Any]:
         target = self.target

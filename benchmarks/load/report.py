@@ -52,6 +52,8 @@ def _notes(point: Point) -> str:
         notes.append("more sent than served")
     if point["client"]["was_the_limit"]:
         notes.append("the client was the limit: see its lag in summary.json")
+    if point.get("inputs_used_again"):
+        notes.append("inputs used again: caches may know them")
     if point["level"] and not point["level_met"]:
         notes.append("level not met")
     return "; ".join(notes)

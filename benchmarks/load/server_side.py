@@ -93,8 +93,15 @@ def caches(before: Look, after: Look) -> dict[str, float | None]:
     return found
 
 
-async def about(client: Client) -> dict[str, Any]:
-    """Names and versions that the server tells."""
+async def about(client: Client, *engines: Client) -> dict[str, Any]:
+    """Names and versions that the server tells; `engines` is what engines behind it say of themselves."""
+    found = await _said(client)
+    if engines:
+        found["engines"] = [await _said(engine) for engine in engines]
+    return found
+
+
+async def _said(client: Client) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, path in (("models", "/v1/models"), ("version", "/version")):
         exchange = await client.get(path)

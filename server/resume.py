@@ -23,8 +23,8 @@ MOST_STILL = 2
 """An answer at which so many engines broke off without a word between them is given up: it may be what breaks them."""
 MOST_CUTS = 6
 """So many engines may break off at one answer, with words between them."""
-FOLD_BYTES = 32768
-"""Events are kept as they are until there are so many; most streams are never looked at."""
+FOLD_BYTES = 16384
+"""Texts are kept as they were written until there are so many; most streams are never looked at."""
 
 OPTIONS = {
     "structured_outputs": "a grammar is in force (structured_outputs)",
@@ -157,11 +157,14 @@ def not_resumed(failure: GatewayError, why: str) -> GatewayError:
 class Said:
     """What a stream has told its client, from its events; read only when it has to be.
 
+    Of an event that differs from others by its text alone, as most do, only the text is kept.
+
     >>> said = Said()
     >>> said.add(b'data: {"id":"a","choices":[{"delta":{"role":"assistant","content":""}}]}\\n\\n')
-    >>> said.add(b'data: {"id":"a","choices":[{"delta":{"content":"Hi"}}]}\\n\\n'); said.read()
-    >>> said.text, said.chunks, said.envelope
-    ('Hi', 1, {'id': 'a'})
+    >>> for word in (b"Hi", b" you", b"!"):
+    ...     said.add(b'data: {"id":"a","choices":[{"delta":{"content":"%b"}}]}\\n\\n' % word)
+    >>> said.read(); said.text, said.chunks, said.envelope
+    ('Hi you!', 3, {'id': 'a'})
     >>> said.add(b'data: {"id":"a","choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\\n\\n'); said.read()
     >>> said.problem
     'a tool call is half said'
@@ -176,8 +179,11 @@ class Said:
         self.problem = ""
         """Why nobody can go on from here."""
         self._texts: list[str] = []
-        self._raw: list[bytes] = []
-        self._raw_bytes = 0
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._before = b"\0"
+        """How events with text begin, up to the text, and how they go on after it; no event begins with a zero."""
+        self._after = b""
 
     @property
     def text(self) -> str:
@@ -188,25 +194,51 @@ class Said:
 
     def add(self, data: bytes) -> None:
         """Whole events that went out."""
-        self._raw.append(data)
-        self._raw_bytes += len(data)
-        if self._raw_bytes > FOLD_BYTES:
+        if data.startswith(self._before) and data.endswith(self._after):
+            text = data[len(self._before) : -len(self._after)]
+            self._kept.append(text)
+            self._kept_bytes += len(text)
+            if self._kept_bytes > FOLD_BYTES:
+                self.read()
+        else:
             self.read()
+            self._read_events(data)
 
     def read(self) -> None:
         """Look at what was added."""
-        raw, self._raw, self._raw_bytes = self._raw, [], 0
-        for line in b"".join(raw).split(b"\n"):
-            if line.startswith(b"data: {"):
-                self._event(orjson.loads(line[6:]))
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        before, after = self._before, self._after
+        for text in kept:
+            try:
+                self._texts.append(orjson.loads(b'"%b"' % text))
+                self.chunks += bool(text)
+            except orjson.JSONDecodeError:  # several events, or one that says more
+                self._read_events(b"".join((before, text, after)))
 
-    def _event(self, event: dict[str, Any]) -> None:
+    def _read_events(self, data: bytes) -> None:
+        for line in data.split(b"\n"):
+            if line.startswith(b"data: {"):
+                text = self._event(orjson.loads(line[6:]))
+                if text:
+                    self._learn(line, text)
+
+    def _learn(self, line: bytes, text: str) -> None:
+        """What surrounds the text of this event surrounds that of others."""
+        before, found, rest = line.partition(b'"content":"')
+        written = orjson.dumps(text)[1:-1]
+        if found and rest.startswith(written + b'"'):
+            self._before, self._after = before + found, rest[len(written) :] + b"\n\n"
+
+    def _event(self, event: dict[str, Any]) -> str:
+        """Note what it says; its text."""
+        said = ""
         if not self.envelope:
             self.envelope = {name: event[name] for name in ("id", "object", "created", "model") if name in event}
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or choice
             text = delta.get("content") or delta.get("text")
             if text:
+                said += text
                 self._texts.append(text)
                 self.chunks += 1
             if delta.get("tool_calls"):
@@ -214,3 +246,4 @@ class Said:
             elif delta.get("reasoning") or delta.get("reasoning_content"):
                 self.problem = "it was thinking aloud"
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        return "" if self.finish_reason or self.problem else said

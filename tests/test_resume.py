@@ -8,10 +8,14 @@ from typing import Any
 
 import httpx2
 import openai
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
+from server.resume import FOLD_BYTES, Said
 from tests.conftest import ASK, running_gateway, until
 
 CHAT = "/v1/chat/completions"
@@ -218,3 +222,37 @@ async def test_many_streams_at_once_lose_nothing_of_their_own() -> None:
         await two.mocks[0].close()
         for number, stream in enumerate(streams):
             assert await stream == " ".join(f"caller{number}x{i}" for i in range(60))
+
+
+@given(
+    st.lists(st.lists(st.text(max_size=6), min_size=1, max_size=4), max_size=30),
+    st.sampled_from(["", "reasoning", "tool_calls"]),
+)
+def test_what_was_said_is_read_whatever_pieces_it_came_in(pieces: list[list[str]], other: str) -> None:
+    def event(text: str, **more: Any) -> bytes:
+        chunk = {
+            "id": "a",
+            "object": "chat.completion.chunk",
+            "choices": [{"index": 0, "delta": {"content": text, **more}}],
+        }
+        return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+    said = Said()
+    for texts in pieces:
+        said.add(b"".join(map(event, texts)))
+    if other:
+        said.add(event("", **{other: [{"index": 0}]}))
+    said.read()
+    assert said.text == "".join(text for texts in pieces for text in texts)
+    assert bool(said.problem) == bool(other)
+
+
+def test_a_long_stream_takes_no_more_memory_than_its_text() -> None:
+    said = Said()
+    for number in range(20_000):
+        chunk = {"id": "a", "choices": [{"index": 0, "delta": {"content": f" token{number}"}, "finish_reason": None}]}
+        said.add(b"data: " + orjson.dumps(chunk) + b"\n\n")
+    assert sum(map(len, said._kept)) <= 2 * FOLD_BYTES
+    said.read()
+    assert said.text.split() == [f"token{number}" for number in range(20_000)]
+    assert said.chunks == 20_000

@@ -44,6 +44,8 @@ class Discovery:
         self._resolve = resolve
         self._watch: asyncio.Task[None] | None = None
         self._known: dict[str, frozenset[str]] = {}
+        self._unknown: set[str] = set()
+        """Names whose last lookup failed."""
 
     async def start(self) -> None:
         """Look up once, then in the background."""
@@ -62,12 +64,18 @@ class Discovery:
         for name in self._names:
             try:
                 self._known[name] = await self._resolve(name)
+                self._unknown.discard(name)
             except OSError as exc:
-                log.warning("engine_dns %s: %s", name, exc.strerror or exc)
+                if name not in self._unknown:  # once, not every few seconds
+                    log.warning("engine_dns %s: %s", name, exc.strerror or exc)
+                self._unknown.add(name)
         if self._known:
             await self._met(frozenset().union(*self._known.values()))
 
     async def _watch_forever(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # of one engine; the others must still be found
+                log.exception("engine_dns: a lookup could not be followed")

@@ -123,7 +123,7 @@ class VllmEngine:
         except EngineUnavailable as exc:
             self._failures = PROBES_TO_EJECT
             self._say(exc.message)
-        except (GatewayError, TimeoutError, orjson.JSONDecodeError, KeyError) as exc:
+        except (GatewayError, TimeoutError, orjson.JSONDecodeError, KeyError, TypeError) as exc:
             self._fail_probe(exc, began_s)
         else:
             self._failures = 0

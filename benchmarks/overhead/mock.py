@@ -301,6 +301,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one; the line printed names it")
     parser.add_argument("--uds", help="path of a Unix socket to listen on instead")
+    parser.add_argument("--allowed-local-media-path", help="as the launcher gives it; nothing is read")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--keep-requests", type=int, default=64, help="requests kept for /mock/requests")
     for field in fields(Behaviour):

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.overhead.behaviour import Behaviour
 from server.engines.discovery import addresses
 from server.engines.pool import Errand, Pool
-from server.engines.work import Work
+from server.engines.work import PLAIN, Work
 from server.errors import EngineFailed, EngineUnavailable, Overloaded
 from server.settings import Settings
 from tests.conftest import until
@@ -35,6 +35,32 @@ async def test_work_goes_where_the_least_is_in_flight_weighed_by_visual_tokens(p
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert [(member.in_flight, member.load) for member in few.pool.engines] == [(0, 0), (0, 0)]
+
+
+async def test_what_other_gateways_ask_of_an_engine_counts_too(pooled: Pooled) -> None:
+    async with pooled(2) as few, pooled(0) as strangers:
+        for mock in few.mocks:
+            mock.behaviour = STALLED
+        await strangers.pool.start(few.urls[:1])
+        waiting = [asyncio.create_task(strangers.ask()) for _ in range(10)]
+        await until(lambda: few.pool.engines[0].engine.others == 10)
+        for number in range(1, 9):
+            waiting.append(asyncio.create_task(few.ask()))
+            await until(lambda: few.counts() == [10, number])  # noqa: B023
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_gateways_that_share_engines_do_not_all_run_to_the_idlest(pooled: Pooled) -> None:
+    async with pooled(3) as few:
+        idlest, busier, busiest = few.pool.engines
+        busier.load = 500
+        busiest.engine.others = 3  # of other gateways, as of the last look: by now they may be elsewhere
+        errand = Errand("POST", "/", b"", b"", None, PLAIN)
+        chosen = [few.pool._choose(errand, []) for _ in range(300)]
+        assert chosen.count(idlest) > chosen.count(busier) > 50
+        assert busiest not in chosen
 
 
 async def test_engines_with_nothing_to_do_take_turns(pooled: Pooled) -> None:

@@ -37,15 +37,19 @@ GOAL = {
     "long events R@0.5": Limit(0.85),
     "questions that failed": Limit(0, is_least=False),
 }
-# What the shipped checkpoint reaches over the small sample of a run in CI, less what a few scenes can do. It is short of
-# the goal (demo/checkpoint/README.md has the figures); these limits say when the server or the checkpoint gets worse.
+# What demo/checkpoint keeps over the small sample of a run in CI, a fifth to a third below what it reaches there; short
+# of GOAL, as its card says. These say when the server or the checkpoint gets worse; a better checkpoint raises them.
 CI = {
-    "detect mAP@0.5": Limit(0.50),
-    "detect median corner error, % of longer side": Limit(2.0, is_least=False),
+    "detect mAP@0.5": Limit(0.55),
+    "detect median corner error, % of longer side": Limit(1.5, is_least=False),
+    "a label that is not there: nothing found": Limit(0.85),
     "count exact": Limit(0.60),
     "ground IoU>=0.5": Limit(0.35),
-    "events mean tIoU": Limit(0.30),
-    "events R@0.5": Limit(0.25),
+    "relate IoU>=0.5": Limit(0.55),
+    "events mean tIoU": Limit(0.40),
+    "events R@0.5": Limit(0.40),
+    "long events mean tIoU": Limit(0.20),
+    "answers that could not be read": Limit(0.05, is_least=False),
     "questions that failed": Limit(0, is_least=False),
 }
 # What a model that sees all and never errs must reach: less is a mistake of the server's or of this benchmark's.

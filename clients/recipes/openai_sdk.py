@@ -76,7 +76,10 @@ class Asking:
     def tools(self) -> list[tuple[str, Any]]:
         forced: Any = {"type": "function", "function": {"name": "switch_light"}}
         answer = self._client.chat.completions.create(**self._common, tools=TOOLS, tool_choice=forced)
-        calls: list[Any] = list(answer.choices[0].message.tool_calls or [])
+        choice = answer.choices[0]
+        calls: list[Any] = list(choice.message.tool_calls or [])
+        if choice.finish_reason == "length":  # cut off: what is there of the arguments is no JSON yet
+            return [(call.function.name, call.function.arguments) for call in calls]
         return [(call.function.name, json.loads(call.function.arguments)) for call in calls]
 
     def responses(self) -> str:

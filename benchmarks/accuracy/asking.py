@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.accuracy.items import Item, Record
 
-TRIES = 4
+TRIES = 8
 FIRST_WAIT_S = 1.0
 """Before a question is asked again, doubled each time, where the server names no other time."""
 LONGEST_WAIT_S = 30.0

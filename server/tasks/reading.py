@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import json_repair
 import orjson
 
+from server.tasks.mending import mended
 from server.tasks.scanning import Candidate, ObjectScanner
 
 Fields = dict[str, Any]
@@ -160,10 +160,7 @@ class Repairer:
         if cost > self._left_chars:
             return [], ()
         self._left_chars -= cost
-        try:
-            objects = _objects(json_repair.loads(_FULL_WIDTH.sub(_narrow, text), skip_json_loads=True))
-        except (ValueError, RecursionError):  # nested too deep; a number of more digits than Python reads
-            return [], ()
+        objects = _objects(mended(_FULL_WIDTH.sub(_narrow, text)))
         return [_without_stray_quotes(each) for each in objects], ("json_repaired",) if objects else ()
 
 

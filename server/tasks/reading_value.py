@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-import json_repair
 import orjson
 
+from server.tasks.mending import mended
 from server.tasks.reading import Notice, repair_cost
 
 MAX_VALUE_CHARS = 200_000
@@ -99,10 +99,7 @@ def _loads(text: str) -> Any:
 
 
 def _repaired(text: str, kinds: tuple[type, ...]) -> Any:
-    try:
-        value = json_repair.loads(text, skip_json_loads=True)
-    except (ValueError, RecursionError):  # nested too deep; a number of more digits than Python reads
-        return None
+    value = mended(text)
     if isinstance(value, kinds):
         return value or None
     if isinstance(value, list) and dict in kinds:  # prose or a second value behind the first

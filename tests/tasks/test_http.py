@@ -156,6 +156,13 @@ async def test_an_unreadable_answer_is_an_error_with_the_raw_text(client: httpx2
         assert answer.json()["error"]["raw"] == "I am sorry, I see a cat."
 
 
+@pytest.mark.parametrize("ending", ["}", ",}"])
+async def test_a_number_too_long_for_json_readers_is_answered(client: httpx2.AsyncClient, mock: Mock, ending: str):
+    says(mock, '{"total": 123456789012345678901234567890' + ending)
+    answer = await client.post("/v1/extract", json={"image": uri(picture()), "question": "How much?"})
+    assert answer.json()["data"] == {"total": 1.2345678901234568e29}
+
+
 async def test_nothing_found_is_no_error(client: httpx2.AsyncClient, mock: Mock):
     says(mock, "[]")
     result = (await client.post("/v1/detect", json={"image": uri(picture()), "labels": ["cat"]})).json()

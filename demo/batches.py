@@ -1,5 +1,6 @@
 """Lessons as tensors: patches, tokens and targets of one batch of equal-sized pictures or clips."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from tokenizers import Tokenizer
 
 from demo import prompts
 from demo.lessons import Lesson, Question
-from demo.model import Batch, merge_order
+from demo.model import GRID_AIM, Batch, merge_order
 from demo.scenes import COLOURS, MOTIONS, SHAPES
 from demo.shape import CELL_PX, MEAN, PATCH_PX, STD, TOKENS_PER_SECOND
 from demo.tokenizer import number_values
@@ -31,6 +32,8 @@ class Targets:
     """Corners of the shape's box from the cell's own corner, in cells."""
     corners: torch.Tensor
     """Corners of the shape's box from the picture's, in CORNER_UNIT_PX."""
+    motion: torch.Tensor
+    """Index in MOTIONS, where there is a shape."""
     times: torch.Tensor
     """In half seconds, whole numbers below TIME_STEPS."""
 
@@ -59,6 +62,7 @@ def targets(lessons: Sequence[Lesson]) -> Targets:
         colour=torch.tensor([cell.colour for cell in cells]).view(size),
         offsets=(corners - own) / CELL_PX,
         corners=corners / CORNER_UNIT_PX,
+        motion=torch.tensor([cell.motion for cell in cells]).view(size),
         times=(torch.tensor([cell.times_s for cell in cells]).view(*size, 3) * 2).round().long(),
     )
 
@@ -148,12 +152,23 @@ def owners(lessons: Sequence[Lesson]) -> torch.Tensor:
     return torch.tensor([[cell.owner for cell in lesson.cells] for lesson in lessons])
 
 
+TIMES = re.compile(r"[0-9]{2}:[0-9]{2}\.[0-9]{2}")
+
+
 def aims_of(question: Question, speller: Speller) -> list[int]:
-    """For each token of the answer whom it is about: an item's from its opening brace on, -1 before the first."""
+    """For each token of the answer whom it is about: an item's from its opening brace on, -1 before the first.
+
+    What tells a time is about the pair of frames in which the event begins or ends (see `Batch.aims`).
+    """
     if not question.about:
         return []
-    ends = [end for _, end in speller.tokenizer.encode(question.answer).offsets]
-    return [question.about[question.answer.count("{", 0, end) - 1] for end in ends]
+    spoken = [question.about[question.answer.count("{", 0, at) - 1] for at in range(len(question.answer) + 1)]
+    if question.grids:
+        # A sentence about one moment has no braces.
+        times = list(TIMES.finditer(question.answer))
+        for time, grid in zip(times, (grid for pair in question.grids for grid in pair), strict=True):
+            spoken[time.start() + 1 : time.end() + 1] = [GRID_AIM + grid] * (time.end() - time.start())
+    return [spoken[end] for _, end in speller.tokenizer.encode(question.answer).offsets]
 
 
 def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, ...]:

@@ -20,7 +20,9 @@ class Question(NamedTuple):
     asked: str
     answer: str
     about: tuple[int, ...] = ()
-    """For each `{...}` of the answer the thing or event that it is about, as `Cell.owner` counts them."""
+    """For each item of the answer the thing or event that it is about, as `Cell.owner` counts them."""
+    grids: tuple[tuple[int, int], ...] = ()
+    """For each item the pairs of frames in which its event begins and ends."""
 
 
 Asker = Callable[[Random, Sequence[scenes.Thing]], Question]
@@ -38,6 +40,8 @@ class Cell:
     """Which of the picture's things or the clip's events is here; -1: none."""
     times_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Now; when the latest event began; when the latest finished one ended."""
+    motion: int = 0
+    """Index in MOTIONS of what moves here; 0 in a picture."""
 
 
 @dataclass
@@ -324,27 +328,34 @@ def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:
         for start_s, end_s, event in events
     ]
     about = tuple(cut.clip.events.index(event) for _, _, event in events)
-    return Lesson(frames, [Question(prompts.EVENTS, prompts.answer(items), about), ask_moment(random, events)], cells)
+    told = Question(prompts.EVENTS, prompts.answer(items), about, tuple(ends(cut, *each) for each in events))
+    return Lesson(frames, [told, ask_moment(random, cut)], cells)
 
 
-def ask_moment(random: Random, events: Sequence[tuple[float, float, scenes.Event]]) -> Question:
+def ends(cut: Cut, start_s: float, end_s: float, event: scenes.Event) -> tuple[int, int]:
+    """The pairs of frames in which an event begins and ends; the last pair where it ends with the clip."""
+    return int(start_s), min(int(end_s), cut.duration_s - 1)
+
+
+def ask_moment(random: Random, cut: Cut) -> Question:
     """When one of the events happens; one time in eight it is none of them."""
+    events = cut.events
     if events and random.random() > 0.125:
-        start_s, end_s, event = random.choice(events)
-        named, answer = event.description, prompts.moment_answer(start_s, end_s)
-    else:
-        there = {(event.label, event.colour) for _, _, event in events}
-        kinds = [(label, colour) for label in scenes.SHAPES for colour in scenes.COLOURS]
-        label, colour = random.choice([kind for kind in kinds if kind not in there])
-        article = "An" if colour[0] in "aeiou" else "A"
-        named, answer = f"{article} {colour} {label} {random.choice(scenes.MOTIONS)}.", prompts.NO_MOMENT
-    return Question(prompts.moment(named[0].lower() + named[1:-1]), answer)
+        start_s, end_s, event = chosen = random.choice(events)
+        asked = prompts.moment(event.description[0].lower() + event.description[1:-1])
+        owner = cut.clip.events.index(event)
+        return Question(asked, prompts.moment_answer(start_s, end_s), (owner,), (ends(cut, *chosen),))
+    there = {(event.label, event.colour) for _, _, event in events}
+    kinds = [(label, colour) for label in scenes.SHAPES for colour in scenes.COLOURS]
+    label, colour = random.choice([kind for kind in kinds if kind not in there])
+    article = "an" if colour[0] in "aeiou" else "a"
+    return Question(prompts.moment(f"{article} {colour} {label} {random.choice(scenes.MOTIONS)}"), prompts.NO_MOMENT)
 
 
 def clip_cells(cut: Cut, wh: Wh, grid: int) -> list[Cell]:
     """The cells of the two frames at `grid` and `grid` + 0.5 seconds."""
     events = cut.events
-    owner = -1
+    owner = motion = -1
     things: list[scenes.Thing] = []
     for time_s in (grid, grid + 0.5):
         for start_s, end_s, event in events:
@@ -352,10 +363,10 @@ def clip_cells(cut: Cut, wh: Wh, grid: int) -> list[Cell]:
                 share = (cut.start_s + time_s - event.start_s) / (event.end_s - event.start_s)
                 box = [round((a + (b - a) * share) / 2) for a, b in zip(*event.path, strict=True)]
                 things.append(scenes.Thing(event.label, event.colour, (box[0], box[1], box[2], box[3])))
-                owner = cut.clip.events.index(event)
+                owner, motion = cut.clip.events.index(event), scenes.MOTIONS.index(event.motion)
     cells = picture_cells(wh, things[-1:])
     for cell in cells:
-        cell.owner = owner if cell.label else -1
+        cell.owner, cell.motion = (owner, motion) if cell.label else (-1, 0)
     begun = max((start_s for start_s, _, _ in events if start_s <= grid + 0.5), default=0.0)
     ended = max((end_s for _, end_s, _ in events if end_s <= grid + 0.5), default=0.0)
     for cell in cells:

@@ -15,6 +15,7 @@ from demo.shape import Shape
 
 Weights = dict[str, torch.Tensor]
 EPSILON = 1e-6
+GRID_AIM = 1000
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Batch:
     coordinates: torch.Tensor
     """(B, L): the number that a coordinate's token stands for, -1 at all other tokens."""
     aims: torch.Tensor
-    """(B, L): the thing that the next token is about, as `owners` counts them; -1: none."""
+    """(B, L): the thing that the next token is about, as `owners` counts them; -1: none; GRID_AIM + the number of a
+    pair of frames where it is about these."""
     owners: torch.Tensor
     """(B, N): the thing that each visual token shows, -1: none."""
     visual_at: int
@@ -162,12 +164,15 @@ class Thoughts:
 def pointing_loss(q: torch.Tensor, k: torch.Tensor, batch: Batch) -> list[torch.Tensor]:
     """For one head, `q` and `k` (B, L, d): how little of its attention lies on the thing that is spoken of."""
     start, losses = batch.spans[0][0], []
-    cells = slice(batch.visual_at, batch.visual_at + batch.owners.shape[1])
+    count = batch.owners.shape[1]
+    cells = slice(batch.visual_at, batch.visual_at + count)
+    grids = torch.arange(count, device=q.device) // (count // batch.grid[0])
     for first, end in batch.spans:
         keys = torch.cat([k[:, :start], k[:, first:end]], dim=1)
         scores = (q[:, first:end] * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)
         scores = scores.masked_fill(unseen(end - first, keys.shape[1], q.device), -1e4)
-        on = batch.aims[:, first:end, None] == batch.owners[:, None]
+        aims = batch.aims[:, first:end, None]
+        on = torch.where(aims < GRID_AIM, aims == batch.owners[:, None], aims == GRID_AIM + grids)
         told = on.any(-1) & (batch.aims[:, first:end] >= 0)
         if told.any():
             likely = torch.log_softmax(scores[told].float(), dim=-1)[:, cells]

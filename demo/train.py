@@ -39,9 +39,15 @@ from demo.shape import VIDEO_PIXELS, Shape
 DENSE_WEIGHT = 0.3
 LOOK_WEIGHT = 0.2
 RANKS = 8
-HEADS = {"head.vision": 6 + 6 + 4, "head.text": 4 + 3 * batches.TIME_STEPS + 6 + 6 + RANKS}
+HEADS = {
+    "head.vision": 6 + 6 + 4,
+    "head.text": 4 + 3 * batches.TIME_STEPS + 6 + 6 + RANKS,
+    "head.motion": len(lessons.scenes.MOTIONS),
+}
 LONGEST_CLIP_S = 62
 """What the gateway shows in one question: longer clips come in windows of 60 s."""
+CLIP_SHARE = 0.4
+"""Of the steps."""
 PICTURES, CLIPS = 8, 2600
 """Pictures of a worker's batch; tokens of its clips, which sets how many there are."""
 
@@ -109,6 +115,9 @@ def dense_losses(
         text = text + F.cross_entropy(where[..., -12 - RANKS : -6 - RANKS][there], targets.label[there])
         text = text + F.cross_entropy(where[..., -6 - RANKS : -RANKS][there], targets.colour[there])
         text = text + F.cross_entropy(where[..., -RANKS:][there], owners[there].clamp(max=RANKS - 1))
+        if clip:
+            moving = F.linear(hidden.float()[there], weights["head.motion"])
+            text = text + F.cross_entropy(moving, targets.motion[there])
     return vision, text
 
 
@@ -118,7 +127,7 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
     # Pictures without questions cost a quarter: the dense losses alone, which see and place shapes, come first.
     mute = random.random() < (0.6 if progress < 0.15 else 0.2)
-    if random.random() < 0.3:
+    if random.random() < CLIP_SHARE:
         longest = 8 if progress < 0.1 else 25 if progress < 0.4 else LONGEST_CLIP_S
         grids = round(5 * (longest / 5) ** random.random())
         canvas = random.choice([(320, 240), (320, 240), (640, 360), (240, 240), (240, 320), (360, 640)])

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any, Protocol
 
 import orjson
@@ -120,6 +119,7 @@ class Chat:
                 param="content-type",
             )
         visit = self._gate.at_once(exchange, caller) or await self._gate.arrive(exchange, caller)
+        handed: list[View] = []
         try:
             raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
             visit.settle(len(raw))
@@ -127,8 +127,7 @@ class Chat:
             assert task is not None
             link.watch(task.cancel)
             try:
-                with ExitStack() as handed:
-                    await self._answer(raw, link, exchange, visit, handed)
+                await self._answer(raw, link, exchange, visit, handed)
             except asyncio.CancelledError:
                 if link.left:
                     task.uncancel()
@@ -139,9 +138,11 @@ class Chat:
                 raise
         finally:
             visit.leave()
+            for view in handed:
+                view.release()
 
-    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, visit: Visit, handed: ExitStack) -> None:
-        """`handed` takes back what engines were handed by file."""
+    async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, visit: Visit, handed: list[View]) -> None:
+        """`handed` gets what engines were handed by file, to be taken back."""
         caller = visit.caller
         form = FORMS[exchange.path]
         prepared = rewrite.rewritten(raw, form, self._settings)
@@ -168,9 +169,9 @@ class Chat:
             if answer.status != 200:
                 raise engine_error(answer.status, answer.body(), *form.text_fields[:1])
             if answer.is_stream:
-                exchange.tally = link.tally = Tally(hide_usage=asks_usage)
+                tally = exchange.tally = Tally(hide_usage=asks_usage)
                 asked = Asked(exchange.path, payload, headers, model, work)
-                unbroken = Unbroken(self._pool, asked, prepared.body, link, self._settings.engine_wait_s)
+                unbroken = Unbroken(self._pool, asked, prepared.body, link, tally, self._settings.engine_wait_s)
                 await _stream(answer, unbroken, link, exchange, notes, *form.text_fields[:1])
             else:
                 body = form.tidy(answer.body(), prepared.body) if form.tidy else answer.body()
@@ -195,7 +196,7 @@ class Chat:
             prepared.changed = True
         return model
 
-    async def _load_media(self, path: str, parts: list[MediaPart], handed: ExitStack) -> tuple[bytes, Work]:
+    async def _load_media(self, path: str, parts: list[MediaPart], handed: list[View]) -> tuple[bytes, Work]:
         """Load and put every part; the sizes that the model is shown, for the caller to scale coordinates by."""
         started_s = time.perf_counter()
         try:
@@ -210,12 +211,12 @@ class Chat:
         metrics.MEDIA_S.observe(path, time.perf_counter() - started_s)
         return ",".join(f"{view.shown_wh[0]}x{view.shown_wh[1]}" for view in shown).encode(), Work.of(shown)
 
-    async def _load(self, part: MediaPart, handed: ExitStack) -> View | Clip:
+    async def _load(self, part: MediaPart, handed: list[View]) -> View | Clip:
         if part.kind == "video":
             return await self._media.load_clip(part.source, param=part.param)
         assert not isinstance(part.source, list)
         view = await self._media.load_image(part.source, param=part.param, max_pixels=part.max_pixels, by_file=True)
-        handed.callback(view.release)
+        handed.append(view)
         return view
 
 

@@ -38,7 +38,7 @@ def number(low: float, high: float) -> Check:
     """A finite number from `low` to `high`."""
 
     def check(field: str, value: Any, settings: Settings) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise wrong_type(field, value, "a number")
         if not low <= value <= high:
             raise InvalidValue(f"{field} is {value}; it must be from {low:g} to {high:g}", param=field)

@@ -20,7 +20,6 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.body import Body, ClientLeft, body_too_large
-from server.counting import Tally
 from server.errors import GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
 from server.settings import Settings
 
@@ -35,7 +34,7 @@ LINGER_S = 2
 class Link:
     """The connection that one request came on, as that request's way back: others may wait on it for their turn."""
 
-    __slots__ = ("_chunked", "_cycle", "_protocol", "incoming", "on_leave", "on_pause", "on_resume", "tally")
+    __slots__ = ("_chunked", "_cycle", "_protocol", "incoming", "on_leave", "on_pause", "on_resume")
 
     def __init__(self, protocol: "LimitedProtocol", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
@@ -49,8 +48,6 @@ class Link:
         """Called when the client reads more slowly than we write: 64 KiB wait to be sent."""
         self.on_resume: Callable[[], object] | None = None
         """Called when they are sent."""
-        self.tally: Tally | None = None
-        """Counts what is written of a stream, and may keep some of it from the client."""
 
     @property
     def left(self) -> bool:
@@ -128,10 +125,6 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """The next piece of a streamed answer; never empty."""
-        if self.tally is not None:
-            data = self.tally.feed(data)
-            if not data:
-                return
         if not self._cycle.disconnected:
             self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 

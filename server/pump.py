@@ -7,6 +7,7 @@ still be told in a well-formed last event, or another engine go on from there.
 
 import asyncio
 
+from server.counting import Tally
 from server.engines.wire import Answer
 from server.errors import GatewayError, ServerError
 from server.http import Link
@@ -45,15 +46,18 @@ class Pump:
     Then the stream is ended, or `failure` says what cut it, and the client waits for more.
     """
 
-    __slots__ = ("_answer", "_link", "_partial", "_said", "done", "failure")
+    __slots__ = ("_answer", "_link", "_partial", "_plain", "_said", "_tally", "done", "failure")
 
-    def __init__(self, answer: Answer, link: Link, said: Said | None = None) -> None:
-        """`said` notes what goes out."""
+    def __init__(self, answer: Answer, link: Link, said: Said | None, tally: Tally) -> None:
+        """`said` notes what goes out, where another engine may have to go on from it."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure: GatewayError | None = None
         self._answer = answer
         self._link = link
         self._said = said
+        self._plain = said
+        """Knows events of text, as nearly all are, by how they begin and end: those need no look."""
+        self._tally = tally
         self._partial = b""
         link.on_pause = answer.pause
         link.on_resume = answer.resume
@@ -62,28 +66,33 @@ class Pump:
 
     def feed(self, data: bytes) -> None:
         """See `Sink.feed`."""
+        if self._plain is not None and not self._partial and self._plain.takes(data):
+            self._tally.events += 1
+            self._link.write(data)
+            return
         if self._partial:
             data = self._partial + data
             self._partial = b""
         if not data.endswith(EVENT_ENDS):
             cut = whole_events(data)
             data, self._partial = data[:cut], data[cut:]
-            if not data:
-                return
-        if self._said is None:
-            self._link.write(data)
-        elif self.failure is None:
-            self._note(data, self._said)
+        if data:
+            self._look_at(data)
 
-    def _note(self, data: bytes, said: Said) -> None:
-        at = error_at(data)
-        if at >= 0:
-            failure = first_event_error(data[at:])
-            if isinstance(failure, ServerError):
-                data = data[:at]
-                self.end(failure)
-        if data and (data := self.translate(data)):
-            said.add(data)
+    def _look_at(self, data: bytes) -> None:
+        if self.failure is not None:
+            return
+        if self._said is not None:
+            at = error_at(data)
+            if at >= 0:
+                failure = first_event_error(data[at:])
+                if isinstance(failure, ServerError):
+                    data = data[:at]
+                    self.end(failure)
+            data = self.translate(data)
+            self._said.add(data)
+        data = self._tally.feed(data)
+        if data:
             self._link.write(data)
 
     def translate(self, data: bytes) -> bytes:
@@ -95,6 +104,7 @@ class Pump:
         if self.done.done():
             return
         self.failure = failure
+        self._plain = None
         if failure is None:
-            self._link.end(self._partial)
+            self._link.end(self._tally.feed(self._partial))
         self.done.set_result(None)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from server import metrics
+from server.counting import Tally
 from server.engines.pool import Pool
 from server.engines.wire import Answer
 from server.engines.work import Work
@@ -51,9 +52,10 @@ class Splice(Pump):
 
     __slots__ = ("_begun", "_envelope", "_finished", "_tokens")
 
-    def __init__(self, answer: Answer, link: Link, said: Said, tokens: int) -> None:
+    def __init__(self, answer: Answer, link: Link, said: Said, tally: Tally, tokens: int) -> None:
         """`tokens`: of what is said. A stream that has its finish_reason only lacks its usage."""
-        super().__init__(answer, link, said)
+        super().__init__(answer, link, said, tally)
+        self._plain = None
         self._tokens = tokens
         self._envelope = said.envelope
         self._begun = bool(said.envelope)
@@ -87,11 +89,14 @@ class Splice(Pump):
 class Unbroken:
     """One stream, for as long as there is an engine to go on with it."""
 
-    def __init__(self, pool: Pool, asked: Asked, body: dict[str, Any], link: Link, wait_s: float) -> None:
+    def __init__(
+        self, pool: Pool, asked: Asked, body: dict[str, Any], link: Link, tally: Tally, wait_s: float
+    ) -> None:
         """`body` is `asked.payload`, parsed; `wait_s`: how long to wait for an engine that is ready."""
         self._pool = pool
         self._asked = asked
         self._link = link
+        self._tally = tally
         self._wait_s = wait_s
         self._why_not = why_not(asked.path, body)
         self._wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
@@ -102,7 +107,7 @@ class Unbroken:
         """Hand `answer` to the client, and what follows it should it break off. Closes it."""
         answer.may_move = self._said is not None
         self._last = answer.origin
-        pump = Pump(answer, self._link, self._said)
+        pump = Pump(answer, self._link, self._said, self._tally)
         failure = await self._piped(answer, pump)
         if failure is None:
             return
@@ -168,7 +173,7 @@ class Unbroken:
             answer.close()
             raise failure
         answer.may_move = True
-        return await self._piped(answer, Splice(answer, self._link, said, tokens))
+        return await self._piped(answer, Splice(answer, self._link, said, self._tally, tokens))
 
     def _finish(self, said: Said, reason: str) -> None:
         """All of it was said but the word that it is over."""
@@ -177,4 +182,4 @@ class Unbroken:
         event = b"data: " + orjson.dumps({**said.envelope, "choices": [choice]}) + b"\n\n"
         said.add(event)
         said.read()
-        self._link.write(event)
+        self._link.write(self._tally.feed(event))

@@ -111,7 +111,7 @@ class Pool:
         no engine is left. A request that has lost its engine, and finds no other, waits for one (`engine_wait_s`).
         """
         errand = Errand(method, path, body, headers, model, work)
-        avoided = [member for member in self.engines if member.url == last]
+        avoided = [member for member in self.engines if member.url == last] if last else []
         answer = await self._tried(errand, avoided)
         if answer is None and errand.tried and errand.deaths < MOST_DEATHS and await self._is_back(errand):
             errand.tried.clear()
@@ -158,11 +158,10 @@ class Pool:
 
     def _choose(self, errand: "Errand", excluded: Sequence[Member]) -> Member | None:
         """None when no engine is left; Overloaded when those that are have as much as they may."""
-        now_s = asyncio.get_running_loop().time()
-        ready = [
-            member for member in self.engines if member.ready and member not in excluded and member.serves(errand.model)
-        ]
-        sound = [member for member in ready if member.breaker.allows(now_s)]
+        model = errand.model
+        ready = [each for each in self.engines if each.ready and each.serves(model) and each not in excluded]
+        now_s = asyncio.get_running_loop().time() if len(ready) > 1 else 0.0  # one alone is not compared
+        sound = [member for member in ready if member.breaker.allows(now_s)] if len(ready) > 1 else ready
         most = self._settings.engine_connections
         free = [member for member in sound or ready if member.in_flight < most]
         if not free:
@@ -175,7 +174,8 @@ class Pool:
         chosen = free[0] if len(free) == 1 else self._best(free, errand.work, now_s)
         self._choices += 1
         chosen.turn = self._choices
-        chosen.held.show(errand.work.media)
+        if errand.work.media:
+            chosen.held.show(errand.work.media)
         return chosen
 
     def _best(self, members: list[Member], work: Work, now_s: float) -> Member:

@@ -3,8 +3,8 @@
 - A limit on a request's head in bytes and in seconds, and malformed requests answered with OpenAI's error object.
 - `Link`: the hot path's own way to the client. ASGI's messages cost it 20 us a request (a write for the head and one
   for the body, a coroutine for each, a task to watch for the client's leaving) and 4 us a chunk; here the engine's
-  bytes go to the socket in the call that brought them, and the socket itself says when the client leaves or reads
-  slowly.
+  bytes go to the socket in the turn of the loop that brought them (`Outbox`), and the socket itself says when the
+  client leaves or reads slowly.
 
 This is the one file that knows uvicorn's insides (`HttpToolsProtocol`, `RequestResponseCycle`, 0.54); every other path
 is plain ASGI. `tests/test_link.py` fails if an upgrade changes them.
@@ -34,12 +34,13 @@ LINGER_S = 2
 class Link:
     """The connection that one request came on, as that request's way back: others may wait on it for their turn."""
 
-    __slots__ = ("_chunked", "_cycle", "_protocol", "incoming", "on_leave", "on_pause", "on_resume")
+    __slots__ = ("_chunked", "_cycle", "_protocol", "_waiting", "incoming", "on_leave", "on_pause", "on_resume")
 
     def __init__(self, protocol: "LimitedProtocol", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
         self._cycle = cycle
         self._chunked = cycle.scope["http_version"] == "1.1"
+        self._waiting = b""
         protocol.link = self
         self.incoming: Body | None = None
         """The body, while it is waited for."""
@@ -124,22 +125,34 @@ class Link:
         self._protocol.transport.write(b"%b%b%b%b\r\n" % (STATUS_LINE[200], head, framing, closing))
 
     def write(self, data: bytes) -> None:
-        """The next piece of a streamed answer; never empty."""
-        if not self._cycle.disconnected:
-            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        """The next piece of a streamed answer; never empty. Goes out at the end of the loop's turn."""
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._waiting:
+            self._waiting += data
+        else:
+            self._waiting = data
+            self._protocol.outbox.add(self)
+
+    def flush(self) -> None:
+        """Write what waits for the end of the loop's turn."""
+        waiting, self._waiting = self._waiting, b""
+        if waiting and not self._cycle.disconnected:
+            self._protocol.transport.write(waiting)
 
     def end(self, data: bytes = b"") -> None:
         """The last piece of a streamed answer."""
-        if self._cycle.disconnected:
-            return
         if data:
             self.write(data)
         if self._chunked:
-            self._protocol.transport.write(b"0\r\n\r\n")
-        self._complete()
+            self._waiting += b"0\r\n\r\n"
+        self.flush()
+        if not self._cycle.disconnected:
+            self._complete()
 
     def cut(self) -> None:
         """Close the connection in the middle of an answer, so that the client cannot take it for whole."""
+        self.flush()
         self.forget()
         self._protocol.transport.close()
 
@@ -167,10 +180,36 @@ class Link:
         cycle.on_response()
 
 
+class Outbox:
+    """Connections with something to write at the end of the loop's turn.
+
+    An engine's step brings a piece for each of its streams at once. Read one after the other and then written one
+    after the other, they cost a third less than read and written in turns: the kernel's and our own code stay in the
+    processor's cache, and a balancer or client on the same machine is woken once and not for each piece.
+    """
+
+    __slots__ = ("_links",)
+
+    def __init__(self) -> None:
+        self._links: list[Link] = []
+
+    def add(self, link: Link) -> None:
+        """Flush it when all that came is read."""
+        if not self._links:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._links.append(link)
+
+    def _flush(self) -> None:
+        links, self._links = self._links, []
+        for link in links:
+            link.flush()
+
+
 class LimitedProtocol(HttpToolsProtocol):
-    """One client's connection. `limits` is set by `protocol_class`."""
+    """One client's connection. `limits` and `outbox` are set by `protocol_class`."""
 
     limits: Settings
+    outbox: Outbox
     leaving: ClassVar[bool] = False
     """Set on the class when the server is stopping: each connection closes after the answer under way."""
 
@@ -323,4 +362,4 @@ class LimitedProtocol(HttpToolsProtocol):
 
 def protocol_class(settings: Settings) -> type[LimitedProtocol]:
     """A protocol with the limits of `settings`."""
-    return type("Protocol", (LimitedProtocol,), {"limits": settings})
+    return type("Protocol", (LimitedProtocol,), {"limits": settings, "outbox": Outbox()})

@@ -6,12 +6,15 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
+from server.http import LimitedProtocol, Link, Outbox
 from tests.conftest import ASK, Running, until
 
 CHAT = "/v1/chat/completions"
@@ -390,3 +393,37 @@ async def test_a_client_that_leaves_while_its_picture_is_decoded_asks_nothing_of
         wire.send(request(ASK))
         assert (await wire.answer())[0] == 200
     assert len(mock.requests) == 1
+
+
+class Written:
+    """A transport that only notes what it is given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_pieces_of_one_turn_of_the_loop_go_out_together_and_before_what_comes_later() -> None:
+    transport = Written()
+    protocol = SimpleNamespace(transport=transport, link=None, outbox=Outbox())
+    scope = {"http_version": "1.1", "method": "POST"}
+    cycle = SimpleNamespace(
+        scope=scope, disconnected=False, more_body=False, keep_alive=True, message_event=asyncio.Event()
+    )
+    cycle.on_response = lambda: None
+    link = Link(cast(LimitedProtocol, protocol), cast(RequestResponseCycle, cycle))
+    link.write(b"one")
+    link.write(b"three")
+    assert transport.pieces == []
+    await asyncio.sleep(0)
+    assert transport.pieces == [b"3\r\none\r\n5\r\nthree\r\n"]
+    link.write(b"last")
+    link.end()
+    assert transport.pieces[1:] == [b"4\r\nlast\r\n0\r\n\r\n"]
+    await asyncio.sleep(0)
+    assert len(transport.pieces) == 2

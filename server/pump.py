@@ -1,7 +1,7 @@
 """Hands a stream of events from an engine to a client, without a task or a queue between them.
 
-Each piece goes out in the turn of the loop that brought it in; a client that reads slower than the engine writes stops the
-engine's connection instead of filling memory. Only whole events go out, so that a failure half-way through one can
+Each piece goes out in the turn of the loop that brought it in; a client that reads slower than the engine writes stops
+the engine's connection instead of filling memory. Only whole events go out, so that a failure half-way through one can
 still be told in a well-formed last event, or another engine go on from there.
 """
 

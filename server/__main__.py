@@ -13,19 +13,20 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server import keys_command, logs
 from server.app import SCOPES, Server, create_server
-from server.auth import open_auth
+from server.callers import keys_command
+from server.callers.auth import open_auth
+from server.callers.keys import is_plain
+from server.callers.limits import Limiter
 from server.engines.launcher import EngineProcess, launch
 from server.engines.profiles import served_names
 from server.engines.watchdog import restart_when_stuck
 from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
-from server.keys import is_plain
-from server.limits import Limiter
+from server.seeing import logs
+from server.seeing.telemetry import open_tracer
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 from server.sizing import command as sizing_command
-from server.telemetry import open_tracer
 
 HOW_TO_GIVE_KEYS = (
     "give it in QVL_API_KEY, QVL_ENGINE_API_KEY or QVL_REDIS_URL; callers' keys also by --keys-file, or by hash: "

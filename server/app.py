@@ -16,13 +16,17 @@ from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
-from server import __version__, metrics
-from server.admission import Admission
-from server.auth import open_auth
+from server import __version__
+from server.answering.idempotency import Idempotency
 from server.batches.service import OFF, Batches
-from server.chat import SCOPES as CHAT_SCOPES
-from server.chat import Chat, openapi_paths
-from server.departure import Departure
+from server.callers.admission import Admission
+from server.callers.auth import open_auth
+from server.callers.gate import Gate
+from server.callers.limits import Limiter
+from server.edge.departure import Departure
+from server.edge.http import protocol_class
+from server.edge.leaving import LeavingServer
+from server.edge.middleware import Edge
 from server.engines.pool import Pool
 from server.errors import (
     GatewayError,
@@ -32,21 +36,18 @@ from server.errors import (
     MissingField,
     NotFound,
 )
-from server.gate import Gate
-from server.http import protocol_class
-from server.idempotency import Idempotency
-from server.leaving import LeavingServer
-from server.limits import Limiter
+from server.hot.chat import SCOPES as CHAT_SCOPES
+from server.hot.chat import Chat, openapi_paths
 from server.media import MediaLoader
-from server.middleware import Edge
-from server.playground import playground_routes
-from server.routes import keyed_routes, open_routes
-from server.routes_batches import batch_routes
-from server.routes_engines import engines_routes
-from server.routes_operations import operations_routes
-from server.routes_sizing import sizing_routes
-from server.routes_tasks import task_routes
-from server.seeing import Seeing
+from server.routes.basics import keyed_routes, open_routes
+from server.routes.batches import batch_routes
+from server.routes.engines import engines_routes
+from server.routes.operations import operations_routes
+from server.routes.playground import playground_routes
+from server.routes.sizing import sizing_routes
+from server.routes.tasks import task_routes
+from server.seeing import metrics
+from server.seeing.observer import Seeing
 from server.settings import Settings
 from server.tasks import TASKS
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import orjson
 
+from server.answering.showing import Showing, showings
 from server.engines.pool import Pool
 from server.errors import EngineFailed, EngineTimeout, EngineUnavailable, Overloaded
+from server.hot.rewrite import MediaPart, Prepared
 from server.media import MediaLoader
 from server.media.sizes import clip_tokens, frame_size
 from server.media.view import Clip, View
 from server.protocol import engine_error
-from server.rewrite import MediaPart, Prepared
 from server.settings import Settings
-from server.showing import Showing, showings
 from server.tasks.task import Task, TaskRequest
 
 MOST_PAGES_LOOKED_AT = 8

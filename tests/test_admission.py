@@ -10,10 +10,10 @@ import httpx2
 import pytest
 
 from benchmarks.overhead.mock import Mock
-from server import admission as admission_module
-from server.admission import Admission, Visit
+from server.callers import admission as admission_module
+from server.callers.admission import Admission, Visit
+from server.callers.keys import ANYONE, Caller
 from server.errors import GatewayError, Overloaded, RateLimited
-from server.keys import ANYONE, Caller
 from server.settings import Settings
 from tests.conftest import ASK, Running, until
 

@@ -16,13 +16,13 @@ import pytest
 from pydantic import SecretStr
 
 from benchmarks.overhead.mock import MODEL, Mock
-from server import auth as auth_module
 from server.__main__ import main, serve
 from server.app import SCOPES
-from server.auth import Auth, open_auth
+from server.callers import auth as auth_module
+from server.callers.auth import Auth, open_auth
+from server.callers.keys import KeyFile, hashed, read_rows
+from server.callers.keys_command import run
 from server.errors import AuthenticationFailed
-from server.keys import KeyFile, hashed, read_rows
-from server.keys_command import run
 from server.settings import Settings
 from tests.conftest import ASK, Running, until
 

@@ -7,7 +7,7 @@ import httpx2
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
-from server.keys import hashed
+from server.callers.keys import hashed
 from tests.conftest import ASK, Running, until
 
 CHAT = "/v1/chat/completions"

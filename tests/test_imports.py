@@ -1,6 +1,6 @@
 """Which file may know which: the arrows of the design, kept by looking at the import statements.
 
-    __main__ -> app -> routes, chat -> { tasks -> media, geometry; engines } -> { protocol, errors, settings }
+    __main__ -> app -> routes, hot.chat -> { tasks -> media, geometry; engines } -> { protocol, errors, settings }
 
 Imports inside functions count too: they can hide a cycle. Imports for types alone (TYPE_CHECKING) do not.
 """
@@ -16,15 +16,7 @@ import pytest
 import server
 
 ROOT = Path(server.__file__).parent
-WEB = {"server.app", "server.routes", "server.routes_tasks", "server.chat", "server.middleware", "server.auth"} | {
-    "server.routes_operations",
-    "server.routes_sizing",
-    "server.http",
-    "server.leaving",
-    "server.routes_engines",
-    "server.playground",
-    "server.routes_batches",
-}
+WEB = {"server.app", "server.edge", "server.routes", "server.hot.chat", "server.callers.auth"}
 FOREIGN: dict[str, set[str]] = {
     "fastapi": WEB,
     "starlette": WEB,
@@ -44,22 +36,18 @@ MAY_READ_ENVIRONMENT = {
     "server.engines.guard",  # a program of its own, which hands what it was started with to vLLM
 }
 LEAVES = {"server.errors", "server.settings"}
-ENGINE_PARTS = {"server.media", "server.tasks", "server.app", "server.routes", "server.routes_tasks", "server.chat"} | {
-    "server.routes_operations",
-    "server.routes_sizing",
-    "server.estimates",
-}
-MEDIA_PARTS = {"server.engines", "server.tasks", "server.app", "server.routes", "server.routes_tasks", "server.chat"}
+ABOVE = {"server.app", "server.routes", "server.hot.chat", "server.answering"}
+"""Parts that bring others together."""
 FORBIDDEN: dict[str, set[str]] = {
-    "server.tasks": {"server.engines", "server.app", "server.routes", "server.routes_tasks", "server.chat"},
-    "server.engines": ENGINE_PARTS,
-    "server.media": MEDIA_PARTS,
+    "server.tasks": ABOVE | {"server.engines"},
+    "server.engines": ABOVE | {"server.media", "server.tasks", "server.estimates"},
+    "server.media": ABOVE | {"server.engines", "server.tasks"},
     "server.geometry": {"server.engines", "server.media", "server.tasks"},
     # a leaf of arithmetic: the launch profiles of engines ask it, and so do the command line and the routes
-    "server.sizing": ENGINE_PARTS | {"server.engines"},
+    "server.sizing": ABOVE | {"server.engines", "server.media", "server.tasks", "server.estimates"},
     "server.protocol": {"server.engines", "server.media", "server.tasks"},
-    "server.checks": {"server.engines", "server.media", "server.tasks"},
-    "server.rewrite": {"server.engines", "server.media", "server.tasks"},
+    "server.hot.checks": {"server.engines", "server.media", "server.tasks"},
+    "server.hot.rewrite": {"server.engines", "server.media", "server.tasks"},
 }
 """Part -> parts that nothing in it may import."""
 
@@ -154,16 +142,16 @@ PLANTED = {
     "media that asks": ("server.media.image", "import server.engines"),
     "media that knows a task": ("server.media.loader", "from server.tasks.reading import x"),
     "geometry that decodes": ("server.geometry", "from server.media import view"),
-    "a leaf that knows more": ("server.errors", "from server import metrics"),
+    "a leaf that knows more": ("server.errors", "from server.seeing import metrics"),
     "a task on the web": ("server.tasks.reading", "from fastapi import Request"),
     "the engine's own packages": ("server.engines.checkpoints", "from transformers import AutoConfig"),
     "a way out of the house": ("server.tasks.reading", "import httpx2"),
     "an engine on the web": ("server.engines.vllm", "import starlette.requests"),
-    "a part that wires": ("server.routes", "from server.app import create_app"),
-    "the environment": ("server.chat", "import os\nkey = os.environ['KEY']"),
+    "a part that wires": ("server.routes.basics", "from server.app import create_app"),
+    "the environment": ("server.hot.chat", "import os\nkey = os.environ['KEY']"),
     "the environment by another name": ("server.media.fetch", "from os import getenv"),
-    "a cycle": ("server.metrics", "from server import middleware"),
-    "a cycle behind a function": ("server.metrics", "def late():\n    from server.middleware import Edge"),
+    "a cycle": ("server.seeing.metrics", "from server.edge import middleware"),
+    "a cycle behind a function": ("server.seeing.metrics", "def late():\n    from server.edge.middleware import Edge"),
 }
 
 

@@ -16,9 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from benchmarks.overhead.mock import MODEL, Mock
+from server.callers.keys import Caller, hashed
+from server.callers.limits import Limiter
 from server.errors import RateLimited
-from server.keys import Caller, hashed
-from server.limits import Limiter
 from server.settings import Settings
 from tests.conftest import ASK, Running, until
 

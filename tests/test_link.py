@@ -1,5 +1,5 @@
-"""What `server/http.py` promises of a connection, over a real socket: it knows uvicorn's insides, and an upgrade may
-change them."""
+"""What `server/edge/http.py` promises of a connection, over a real socket: it knows uvicorn's insides, and an upgrade
+may change them."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
-from server.http import LimitedProtocol, Link, Outbox
+from server.edge.http import LimitedProtocol, Link, Outbox
 from tests.conftest import ASK, Running, until
 
 CHAT = "/v1/chat/completions"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
-from server.resume import FOLD_EVENTS, Said
+from server.hot.resume import FOLD_EVENTS, Said
 from tests.conftest import ASK, running_gateway, until
 
 CHAT = "/v1/chat/completions"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import rewrite
-from server.chat import FORMS
-from server.control_tokens import ANY_CONTROL, ANY_VISION
 from server.errors import CallerError
-from server.rewrite import STEERING, STRIPPED, Form, Prepared
+from server.hot import rewrite
+from server.hot.chat import FORMS
+from server.hot.control_tokens import ANY_CONTROL, ANY_VISION
+from server.hot.rewrite import STEERING, STRIPPED, Form, Prepared
 from server.settings import Settings
 
 SETTINGS = Settings()

@@ -17,8 +17,8 @@ import orjson
 import pytest
 
 from benchmarks.overhead.mock import Mock
-from server import logs
-from server.keys import hashed
+from server.callers.keys import hashed
+from server.seeing import logs
 from tests.conftest import ASK, Running, until
 
 PICTURE = (
@@ -231,7 +231,7 @@ async def test_the_status_page_is_for_operators_and_a_browser_is_asked_for_the_k
 
 
 def test_what_the_page_shows_is_escaped() -> None:
-    from server.status_page import page
+    from server.seeing.status_page import page
 
     evil = "<script>alert('x')</script>"
     engine = {"engine": evil, "ready": True, "state": evil, "reason": evil, "in_flight": 1, "models": [evil]}

@@ -9,12 +9,12 @@ import orjson
 import pytest
 from PIL import Image
 
+from server.callers.weighing import declared_bytes, image_tokens, parts_tokens, places, task_tokens
+from server.hot.rewrite import CHAT, rewritten
 from server.media.peek import peek_size
 from server.media.sizes import shown_size
-from server.rewrite import CHAT, rewritten
 from server.settings import Settings
 from server.tasks import TASKS
-from server.weighing import declared_bytes, image_tokens, parts_tokens, places, task_tokens
 
 SETTINGS = Settings()
 MOST = SETTINGS.image_max_pixels // 784

@@ -32,7 +32,7 @@ from benchmarks.overhead.mock import MODEL, Mock
 from benchmarks.overhead.report import conditions, into_readme, plain
 from benchmarks.overhead.run import commit, machine
 from server.app import create_server
-from server.keys import hashed
+from server.callers.keys import hashed
 from server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

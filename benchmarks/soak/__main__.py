@@ -35,7 +35,7 @@ from benchmarks.overhead.processes import Running, free_ports, start_mock
 from benchmarks.overhead.report import plain
 from benchmarks.overhead.run import commit, machine
 from benchmarks.photos import jpeg, photo
-from server.keys import hashed
+from server.callers.keys import hashed
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_S = 5

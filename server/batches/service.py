@@ -6,15 +6,15 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from server.auth import Auth
 from server.batches.batch import Batch
 from server.batches.database import Database, open_database
 from server.batches.files import Files
 from server.batches.inner import App, Reply, ask
 from server.batches.ledger import Ledger
 from server.batches.worker import Worker
+from server.callers.auth import Auth
+from server.callers.keys import Caller
 from server.errors import AuthenticationFailed
-from server.keys import Caller
 from server.settings import Settings
 
 OFF = "off"

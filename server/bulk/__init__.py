@@ -6,5 +6,5 @@
 The manifest is JSON Lines or Parquet with an `id` and the task's own fields a row; files are named by path or URL. It
 is cut into shards of so many rows, and each gives one Parquet file, written whole or not at all: a run that is killed
 goes on with the shards that are missing, and a second run of the same does nothing. A row that fails is a row with an
-error, and costs no other. What a row goes through is what it goes through online: `task_runs.TaskRun`.
+error, and costs no other. What a row goes through is what it goes through online: `answering.runs.TaskRun`.
 """

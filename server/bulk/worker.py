@@ -7,15 +7,15 @@ from typing import Any
 
 import orjson
 
-from server.asking import Asker
+from server.answering.asker import Asker
+from server.answering.runs import Spent, TaskRun
 from server.bulk.manifest import Shard, with_files
 from server.bulk.output import Row
 from server.engines.pool import Pool
 from server.errors import GatewayError, InvalidValue, Overloaded, RateLimited
 from server.media import MediaLoader
-from server.routes_tasks import checked
+from server.routes.tasks import checked
 from server.settings import Settings
-from server.task_runs import Spent, TaskRun
 from server.tasks import TASKS
 from server.tasks.task import Task
 

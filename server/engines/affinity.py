@@ -9,9 +9,9 @@ second one.
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from server import metrics
 from server.engines.member import Member
 from server.engines.work import Work
+from server.seeing import metrics
 
 LOAD_BOUND = 1.25
 """Most load that an engine may have for a picture to go there because it holds it, as a multiple of the mean."""

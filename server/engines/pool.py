@@ -2,8 +2,8 @@
 
 A request with pictures goes where they are cached (`affinity`), any other to the engine with the least to do, weighed
 by visual tokens. Until an answer's first byte another engine may be tried; after it nothing is repeated, because the
-caller may have seen it (`server.resume` goes on instead). A caller's mistake is not repeated, and a request that two
-engines broke off at is not given to a third: it may be what breaks them.
+caller may have seen it (`server.hot.resume` goes on instead). A caller's mistake is not repeated, and a request that
+two engines broke off at is not given to a third: it may be what breaks them.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from server import metrics
 from server.engines import affinity, open_engine
 from server.engines.catalogue import Catalogue
 from server.engines.discovery import Discovery, Resolve, addresses
@@ -22,6 +21,7 @@ from server.engines.wire import Answer
 from server.engines.work import PLAIN, Work
 from server.errors import EngineFailed, EngineUnavailable, GatewayError, Overloaded, ServerError
 from server.protocol import engine_error, first_event_error
+from server.seeing import metrics
 from server.settings import Settings
 
 MOST_DEATHS = 2

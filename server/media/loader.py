@@ -16,8 +16,8 @@ from server.media.opened import Document, Film
 from server.media.source import Inline, Remote, Source, frame_sources, parse_source
 from server.media.view import Clip, Size, View
 from server.media.workers import Answer, Workers
+from server.seeing.stages import stage
 from server.settings import Settings
-from server.stages import stage
 
 FRAME_LIST = "video/jpeg"
 """Media type of a data: URI that holds pictures and not a video file."""

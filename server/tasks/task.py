@@ -1,6 +1,6 @@
 """What a task is: a request, a question to the model, a reading of the answer, a result.
 
-A task never meets an engine or HTTP. Whoever serves it (`routes_tasks`) does this, once for each picture, page or
+A task never meets an engine or HTTP. Whoever serves it (`server.answering`) does this, once for each picture, page or
 window of a clip, or once for all of them:
 
     ask = task.ask(request, shown)                 messages and decoding options

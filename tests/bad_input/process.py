@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead.mock import MODEL
-from server.keys import hashed
+from server.callers.keys import hashed
 
 ROOT = Path(__file__).parents[2]
 CHAT = "/v1/chat/completions"

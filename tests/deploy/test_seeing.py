@@ -13,7 +13,7 @@ import pytest
 import server.app  # noqa: F401  # every metric is registered
 from benchmarks.overhead.mock import Mock
 from server.__main__ import RED_DISC
-from server.metrics import REGISTRY
+from server.seeing.metrics import REGISTRY
 from tests.conftest import ASK, until
 from tests.deploy.conftest import ROOT
 from tests.deploy.prometheus import ALERTS, metrics_in, panels, running_prometheus

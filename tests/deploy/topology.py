@@ -24,7 +24,7 @@ from typing import Any
 import httpx2
 
 from benchmarks.overhead.mock import MODEL
-from server.keys import hashed, new_key
+from server.callers.keys import hashed, new_key
 from tests.conftest import until
 from tests.deploy.balancing import BALANCERS, edited, program_of
 

@@ -13,11 +13,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from server.asking import Asker
+from server.answering.asker import Asker
+from server.answering.runs import TaskRun
 from server.engines.pool import Pool
 from server.media import MediaLoader
 from server.settings import Settings
-from server.task_runs import TaskRun
 from server.tasks.detect import Detect, DetectRequest
 from server.tasks.localize_events import LocalizeEvents, LocalizeEventsRequest
 from server.tasks.read_text import ReadText, ReadTextRequest

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from PIL import Image, ImageChops
 
-from server.playground import BUILT
+from server.routes.playground import BUILT
 from tests.conftest import Running
 from tests.playground.oracle import SAMPLES, samples
 

@@ -7,9 +7,9 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from server.admission import Admission
-from server.auth import Auth
-from server.routes_tasks import card, task_routes
+from server.callers.admission import Admission
+from server.callers.auth import Auth
+from server.routes.tasks import card, task_routes
 from server.settings import Settings
 from server.tasks.caption import TextReader
 from server.tasks.inputs import Media

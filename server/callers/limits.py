@@ -1,0 +1,206 @@
+"""Requests and tokens a minute for each key, with OpenAI's headers that say what is left.
+
+Kept by the library `limits`: in this process's memory, or in a Redis that several gateways share. Requests are counted
+in a sliding window, tokens in a fixed one: the prompt, as far as it is known before decoding, at once, and what the
+answer turned out to cost when it is there. So tokens may go beyond the limit by what was under way, never by more.
+
+If Redis does not answer, this gateway counts for itself until it does: a limit is there to be fair, and not worth an
+outage. Keys and what they are for do not depend on it. Callers without limits cost nothing here.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+
+from server.callers.keys import Caller
+from server.errors import RateLimited
+from server.seeing import metrics
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+MINUTE_S = 60
+SHARED_TIMEOUT_S = 0.5
+SHARED_AGAIN_S = 5
+"""After a failure Redis is left alone for so long."""
+
+
+@dataclass(slots=True)
+class Left:
+    """What is left of a limit."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+    """Seconds until more is there."""
+
+
+class Limiter:
+    """Counts what callers ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ValueError for a Redis URL that is none, or where its client is not installed."""
+        self._settings = settings
+        self._own = _Counters(MemoryStorage())
+        self._shared = _shared(settings)
+        self._shared_from_s = 0.0
+        self._settling: set[asyncio.Task[None]] = set()
+        self._by_default = bool(settings.max_requests_per_minute or settings.max_tokens_per_minute)
+
+    def limits(self, caller: Caller) -> bool:
+        """Whether the caller has limits at all."""
+        return self._by_default or caller.requests_per_minute is not None or caller.tokens_per_minute is not None
+
+    async def arrive(self, caller: Caller) -> "Quota":
+        """Count a request. Raises RateLimited."""
+        quota = Quota(self, caller)
+        limit = caller.requests_per_minute or self._settings.max_requests_per_minute
+        if limit:
+            granted, left = await self.counted(lambda counters: counters.request(caller.name, limit))
+            quota.requests = left
+            if not granted:
+                raise quota.refusal("requests", left)
+        return quota
+
+    def token_limit(self, caller: Caller) -> int:
+        """Tokens a minute; 0: no limit."""
+        return caller.tokens_per_minute or self._settings.max_tokens_per_minute
+
+    async def counted(self, count: "Callable[[_Counters], Awaitable[T]]") -> T:
+        """Count in Redis if it is set and answers, else here."""
+        if self._shared is not None and time.monotonic() >= self._shared_from_s:
+            try:
+                async with asyncio.timeout(SHARED_TIMEOUT_S):
+                    return await count(self._shared)
+            except (StorageError, OSError) as exc:  # TimeoutError is one
+                self._shared_from_s = time.monotonic() + SHARED_AGAIN_S
+                metrics.REFUSED.add(("limit store",))
+                log.warning("limits are counted here alone for %g s: %s", SHARED_AGAIN_S, type(exc).__name__)
+        return await count(self._own)
+
+    def later(self, work: Awaitable[None]) -> None:
+        """Do it without keeping anybody waiting."""
+        task = asyncio.ensure_future(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def close(self) -> None:
+        """Finish counting."""
+        await asyncio.gather(*self._settling, return_exceptions=True)
+        if self._shared is not None:
+            await self._shared.close()
+
+
+class Quota:
+    """One request's part of its caller's limits."""
+
+    __slots__ = ("_began_s", "_limiter", "_spent", "caller", "requests", "tokens")
+
+    def __init__(self, limiter: Limiter, caller: Caller) -> None:
+        self._limiter = limiter
+        self.caller = caller
+        self.requests: Left | None = None
+        self.tokens: Left | None = None
+        self._spent = 0
+        self._began_s = time.monotonic()
+
+    async def spend(self, tokens: int) -> None:
+        """Count the prompt's tokens. Raises RateLimited."""
+        name, limit = self.caller.name, self._limiter.token_limit(self.caller)
+        if not limit:
+            return
+        granted, left = await self._limiter.counted(lambda counters: counters.spend(name, limit, tokens))
+        self.tokens = left
+        if not granted:
+            raise self.refusal("tokens", left)
+        self._spent = tokens
+
+    def settle(self, tokens: int) -> None:
+        """The request is over and cost so many tokens: count what was not counted, give back what was too much."""
+        name, limit = self.caller.name, self._limiter.token_limit(self.caller)
+        rest = tokens - self._spent
+        if not limit or not rest or time.monotonic() - self._began_s > MINUTE_S:
+            return
+        self._limiter.later(self._limiter.counted(lambda counters: counters.settle(name, limit, rest)))
+
+    def headers(self) -> dict[str, str]:
+        """OpenAI's headers."""
+        found = {}
+        for kind, left in (("requests", self.requests), ("tokens", self.tokens)):
+            if left is not None:
+                found[f"x-ratelimit-limit-{kind}"] = str(left.limit)
+                found[f"x-ratelimit-remaining-{kind}"] = str(left.remaining)
+                found[f"x-ratelimit-reset-{kind}"] = f"{left.reset_s:.3g}s"
+        return found
+
+    def refusal(self, kind: str, left: Left) -> RateLimited:
+        """What a caller is told who has used up a limit."""
+        metrics.REFUSED.add((kind,))
+        wait_s = max(1, math.ceil(left.reset_s))
+        return RateLimited(
+            f"the key {self.caller.name!r} may use {left.limit} {kind} a minute, and has; try again in {wait_s} s",
+            headers={"retry-after": str(wait_s), **self.headers()},
+            details={"limit": left.limit},
+        )
+
+
+class _Counters:
+    """The windows of one storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._requests = SlidingWindowCounterRateLimiter(storage)
+        self._tokens = FixedWindowRateLimiter(storage)
+        self._storage = storage
+
+    async def close(self) -> None:
+        """Give back the connections of a Redis; they are made anew if it is asked again."""
+        bridge: Any = getattr(self._storage, "bridge", None)
+        if bridge is not None:
+            await bridge.storage.aclose()
+
+    async def request(self, name: str, limit: int) -> tuple[bool, Left]:
+        item = RateLimitItemPerMinute(limit, namespace="qvl-requests")
+        granted = await self._requests.hit(item, name)
+        stats = await self._requests.get_window_stats(item, name)
+        return granted, Left(limit, stats.remaining, max(0.0, stats.reset_time - time.time()))
+
+    async def spend(self, name: str, limit: int, tokens: int) -> tuple[bool, Left]:
+        item = RateLimitItemPerMinute(limit, namespace="qvl-tokens")
+        granted = await self._tokens.test(item, name, cost=min(max(tokens, 1), limit))
+        if granted and tokens:
+            await self._tokens.hit(item, name, cost=tokens)
+        stats = await self._tokens.get_window_stats(item, name)
+        return granted, Left(limit, min(limit, stats.remaining), max(0.0, stats.reset_time - time.time()))
+
+    async def settle(self, name: str, limit: int, tokens: int) -> None:
+        item = RateLimitItemPerMinute(limit, namespace="qvl-tokens")
+        await self._storage.incr(item.key_for(name), MINUTE_S, amount=tokens)
+
+
+def _shared(settings: Settings) -> _Counters | None:
+    if settings.redis_url is None:
+        return None
+    url = settings.redis_url.get_secret_value()
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("redis_url must begin with redis://, rediss:// or unix://")
+    scheme, _, rest = url.partition("://")
+    uri = f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}"
+    try:
+        storage = storage_from_string(
+            uri, implementation="redispy", wrap_exceptions=True, socket_timeout=SHARED_TIMEOUT_S
+        )
+    except Exception as exc:
+        raise ValueError(f"redis_url: {type(exc).__name__}; its client is in the extra 'redis'") from exc
+    assert isinstance(storage, Storage)
+    return _Counters(storage)

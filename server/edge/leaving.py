@@ -1,0 +1,90 @@
+"""Leaving without losing anything: how a server that is told to stop stops.
+
+1. Readiness is off at once, and every answer closes its connection, so that load balancers send their next request
+   elsewhere. For `leave_delay_s` requests are taken all the same: a balancer asks only now and then.
+2. The door is closed: whoever connects is refused, and nobody who was let in is turned away.
+3. What runs may finish, for `leave_limit_s`. What is left then is told so: an error event, or 503.
+
+What it cannot do: a connection that is kept open and idle may carry a request in the moment that it is closed.
+Balancers that were sent elsewhere in step 1 do not use it.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import uvicorn
+
+from server.edge.departure import Departure
+from server.edge.http import LimitedProtocol
+
+LOOK_S = 0.02
+DOOR_S = 0.05
+"""How long the last ones to connect are waited for, once no more can."""
+LAST_WORDS_S = 1.0
+"""How long what is cut off has to say so."""
+
+
+class Listener(Protocol):
+    """What takes connections."""
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """That it listens on."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+class LeavingServer(uvicorn.Server):
+    """uvicorn's server, but it leaves as described above."""
+
+    def __init__(self, config: uvicorn.Config, departure: Departure, *, delay_s: float, limit_s: float) -> None:
+        super().__init__(config)
+        self.departure = departure
+        self._delay_s = delay_s
+        self._limit_s = limit_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Leave, then end what is left."""
+        self.departure.began = True
+        if not self.force_exit:
+            await self._leave()
+        await super().shutdown(sockets)
+
+    async def _leave(self) -> None:
+        self._close_connections_after_use()
+        if self._captured_signals[:1] != [signal.SIGINT]:  # a person at a terminal has no load balancer
+            await self._until(lambda: False, self._delay_s)
+        await self._close_the_door()
+        tasks = self.server_state.tasks
+        await self._until(lambda: not tasks, self._limit_s)
+        self.departure.over = True
+        for task in tasks:
+            task.cancel()
+        await self._until(lambda: not tasks, LAST_WORDS_S)
+
+    def _close_connections_after_use(self) -> None:
+        cast("type[LimitedProtocol]", self.config.http_protocol_class).leaving = True
+        for connection in self.server_state.connections:
+            cast(LimitedProtocol, connection).leave()
+
+    async def _close_the_door(self) -> None:
+        """Stop to listen when the queue of those who have connected is empty: closing resets the connections in it."""
+        listeners = cast("Sequence[Listener]", self.servers)
+        for listener in listeners:
+            for each in listener.sockets:
+                with socket.fromfd(each.fileno(), each.family, each.type) as door:
+                    door.listen(0)
+        await asyncio.sleep(DOOR_S)
+        for listener in listeners:
+            listener.close()
+
+    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+        """Wait, but no longer than `limit_s`, nor when told to be quick."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + limit_s
+        while not (done() or self.force_exit) and loop.time() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)  # rare, and short

@@ -7,7 +7,7 @@
   client leaves or reads slowly.
 
 This is the one file that knows uvicorn's insides (`HttpToolsProtocol`, `RequestResponseCycle`, 0.54); every other path
-is plain ASGI. `tests/test_link.py` fails if an upgrade changes them.
+is plain ASGI. `tests/edge/test_link.py` fails if an upgrade changes them.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from server.settings import unknown_variables
+from server.settings import Settings, unknown_variables
 from tests.deploy.conftest import ROOT
 from tests.deploy.dockerfile import parse
 from tests.deploy.test_lint import tool
@@ -97,6 +97,12 @@ def test_an_engine_is_given_longer_to_stop_than_it_takes(name: str) -> None:
     from deploy.image.engine import SHUTDOWN_TIMEOUT_S
 
     assert seconds(SERVICES[name]["stop_grace_period"]) >= SHUTDOWN_TIMEOUT_S + 15
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if "gateway" in name])
+def test_a_gateway_is_given_longer_to_stop_than_it_takes(name: str) -> None:
+    leaves_s = float(SERVICES[name]["environment"]["QVL_LEAVE_LIMIT_S"]) + Settings().leave_delay_s
+    assert seconds(SERVICES[name]["stop_grace_period"]) > leaves_s
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu", "multi"])

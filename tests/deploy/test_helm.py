@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from deploy.helm.tiers import ROWS, key, words
-from server.settings import unknown_variables
+from server.settings import Settings, unknown_variables
 from tests.deploy.conftest import ROOT
 
 TOOLS = ROOT / ".venv-deploy"
@@ -193,7 +193,12 @@ def test_what_is_stopped_is_given_the_time_that_it_takes(case: str) -> None:
             continue
         grace_s = spec["terminationGracePeriodSeconds"]
         before_s = container(spec)["lifecycle"]["preStop"]["sleep"]["seconds"]
-        ends_s = 60 if "gateway" in name else int(paired(container(spec)["args"])["--shutdown-timeout"][0])
+        if "gateway" in name:
+            told = {each["name"]: each.get("value") for each in container(spec)["env"]}
+            ends_s = float(told["QVL_LEAVE_LIMIT_S"]) + Settings().leave_delay_s
+            assert ends_s > 60
+        else:
+            ends_s = int(paired(container(spec)["args"])["--shutdown-timeout"][0])
         assert grace_s > before_s + ends_s
 
 

@@ -121,7 +121,18 @@ install_engine_cuda() {
     pip_install -r "$LOCKS/engine-cuda.txt" || not_installed "vLLM for CUDA (ENGINE_BUILD=cpu does without the GPU)"
 }
 
+need_libnuma() { # vLLM's kernels for the CPU are linked to it, and no Python package has it
+    if "$environment/bin/python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2> /dev/null; then return; fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        say "installing libnuma1, which vLLM's kernels for the CPU are linked to"
+        { apt-get update && apt-get install -y --no-install-recommends libnuma1; } > "$LOG" 2>&1 && return
+    fi
+    die "vLLM's kernels for the CPU need libnuma.so.1: on Debian and Ubuntu apt-get install libnuma1," \
+        "on Fedora dnf install numactl-libs; then run this again"
+}
+
 install_engine_cpu() {
+    need_libnuma
     say "installing vLLM for the CPU: 2 GB, one to three minutes"
     if "$environment/bin/python" -c 'import platform, sys
 sys.exit((sys.version_info[:2], platform.machine()) != ((3, 11), "x86_64"))'; then

@@ -98,3 +98,15 @@ def test_an_installation_that_broke_off_is_run_again(tmp_path: Path) -> None:
         assert broken.returncode == 1
         assert "could not install scripts/locks/gateway.txt: ERROR: no network" in broken.stderr
     assert not list((tmp_path / ".venv").glob(".stamp*"))
+
+
+def test_who_cannot_install_libnuma_is_told_how_it_is_called(tmp_path: Path) -> None:
+    stand_in = tmp_path / "bin/python"  # one to which the library is missing
+    stand_in.parent.mkdir()
+    stand_in.write_text("#!/bin/sh\nexit 1\n")
+    stand_in.chmod(0o755)
+    (tmp_path / "bin/id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "bin/id").chmod(0o755)
+    found = shell(f"environment={tmp_path}; need_libnuma", PATH=f"{tmp_path}/bin:/usr/bin:/bin")
+    assert found.returncode == 1
+    assert "apt-get install libnuma1" in found.stderr

@@ -13,8 +13,8 @@ import orjson
 
 from server.callers.auth import check_model
 from server.callers.keys import ANYONE, Caller
+from server.engines.answer import Answer
 from server.engines.pool import Pool
-from server.engines.wire import Answer
 from server.engines.work import Work
 from server.errors import EngineFailed, EngineTimeout, GatewayError
 from server.hot.control_tokens import ANY_CONTROL, Breaker

@@ -7,8 +7,8 @@ bytes.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from server.engines.answer import Answer
 from server.engines.vllm import VllmEngine
-from server.engines.wire import Answer
 from server.settings import Settings
 
 

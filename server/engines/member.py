@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from server.engines import Engine
+from server.engines.answer import Answer
 from server.engines.health import Breaker
-from server.engines.wire import Answer
 from server.engines.work import PLAIN_TOKENS, Work
 from server.errors import EngineFailed, EngineTimeout
 

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any
 
 from server.engines import affinity, open_engine
+from server.engines.answer import Answer
 from server.engines.catalogue import Catalogue
 from server.engines.discovery import Discovery, Resolve, addresses
 from server.engines.member import Member
-from server.engines.wire import Answer
 from server.engines.work import PLAIN, Work
 from server.errors import EngineFailed, EngineUnavailable, GatewayError, Overloaded, ServerError
 from server.protocol import engine_error, first_event_error

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
+from server.engines.answer import Answer
 from server.engines.health import Heartbeat
-from server.engines.wire import Answer, Wire
+from server.engines.wire import Wire
 from server.errors import EngineFailed, EngineUnavailable, GatewayError
 from server.settings import Settings
 

@@ -23,8 +23,8 @@ from server.edge.body import ClientLeft, check_length
 from server.edge.departure import Departure
 from server.edge.http import Link
 from server.edge.middleware import LEFT, Exchange
+from server.engines.answer import Answer
 from server.engines.pool import Pool
-from server.engines.wire import Answer
 from server.engines.work import PLAIN, Work
 from server.errors import GatewayError, InternalError, MethodNotAllowed, MissingField, UnsupportedContentType
 from server.hot import rewrite

@@ -8,7 +8,7 @@ still be told in a well-formed last event, or another engine go on from there.
 import asyncio
 
 from server.edge.http import Link
-from server.engines.wire import Answer
+from server.engines.answer import Answer
 from server.errors import GatewayError, ServerError
 from server.hot.counting import Tally
 from server.hot.resume import Said

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from server.edge.http import Link
+from server.engines.answer import Answer
 from server.engines.pool import Pool
-from server.engines.wire import Answer
 from server.engines.work import Work
 from server.errors import GatewayError, RequestTimeout
 from server.hot.counting import Tally

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from benchmarks.overhead.mock import MODEL, Mock
+from server.engines.answer import Answer
 from server.engines.pool import Pool
-from server.engines.wire import Answer
 from server.engines.work import PLAIN, Work
 from server.settings import Settings
 

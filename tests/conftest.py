@@ -25,7 +25,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 5) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30) -> None:
     """Wait for a condition; a test that never meets it fails here."""
     async with asyncio.timeout(timeout_s):
         while True:

@@ -304,7 +304,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_gives_its_place_ba
                 other.send(request(ASK))
                 return (await other.answer())[0] == 200
 
-            await until(has_place, timeout_s=2)
+            await until(has_place)
 
 
 async def _is_full(url: str) -> bool:
@@ -322,7 +322,7 @@ async def test_a_client_that_leaves_while_the_engine_thinks_frees_it(
     wire.send(request({**body, "metadata": {"long": user}}))
     await until(lambda: len(mock.running) == 1)
     wire.leave()
-    await until(lambda: len(mock.aborts) == 1, timeout_s=1)
+    await until(lambda: len(mock.aborts) == 1)
 
 
 async def test_a_client_that_closes_its_half_is_gone(wire: Wire, mock: Mock) -> None:
@@ -330,7 +330,7 @@ async def test_a_client_that_closes_its_half_is_gone(wire: Wire, mock: Mock) -> 
     wire.send(request(ASK))
     await until(lambda: len(mock.running) == 1)
     wire.writer.write_eof()
-    await until(lambda: len(mock.aborts) == 1, timeout_s=1)
+    await until(lambda: len(mock.aborts) == 1)
 
 
 async def test_a_client_that_leaves_at_once_leaves_nothing_running(gateway: str, mock: Mock) -> None:
@@ -343,7 +343,7 @@ async def test_a_client_that_leaves_at_once_leaves_nothing_running(gateway: str,
     async with connected(gateway) as wire:
         wire.send(request({**ASK, "mock": {"json_ms": 0.001}}))
         assert (await wire.answer())[0] == 200
-    await until(lambda: not mock.running, timeout_s=1)
+    await until(lambda: not mock.running)
 
 
 async def test_a_client_that_leaves_with_requests_waiting_frees_the_engine(
@@ -352,7 +352,7 @@ async def test_a_client_that_leaves_with_requests_waiting_frees_the_engine(
     wire.send(request({**STREAM, "mock": {"chunks": 1000, "interval_ms": 5}}), request(ASK))
     await wire.reader.readuntil(b"token0")
     wire.leave()
-    await until(lambda: len(mock.aborts) == 1, timeout_s=2)
+    await until(lambda: len(mock.aborts) == 1)
     assert not mock.running
     assert "Traceback" not in caplog.text
 

@@ -148,7 +148,7 @@ async def test_killed_it_comes_back_by_itself(engine: httpx2.AsyncClient, engine
     (core,) = (pid for pid, command in members.items() if command.startswith("VLLM::EngineCore"))
     before = engine_process.restarts
     os.kill(core, signal.SIGKILL)
-    await until(lambda: engine_process.state == "starting", timeout_s=5)
+    await until(lambda: engine_process.state == "starting", timeout_s=60)
     await until(lambda: engine_process.state == "ready", timeout_s=150)
     assert engine_process.restarts == before + 1
     assert "EngineCore" in (engine_process.reason or "")

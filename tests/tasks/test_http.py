@@ -176,14 +176,14 @@ async def test_a_client_that_stops_waiting_frees_the_engine(client: httpx2.Async
     says(mock, PROSE, chunks=2000, interval_ms=5)
     with pytest.raises(httpx2.ReadTimeout):
         await client.post("/v1/caption", json={"image": uri(picture())}, timeout=httpx2.Timeout(10, read=1))
-    await until(lambda: bool(mock.aborts) and not mock.running, timeout_s=2)
+    await until(lambda: bool(mock.aborts) and not mock.running)
 
 
 async def test_a_client_that_leaves_a_stream_frees_the_engine(client: httpx2.AsyncClient, mock: Mock):
     says(mock, PROSE, chunks=2000, interval_ms=5)
     async with client.stream("POST", "/v1/caption", json={"image": uri(picture()), "stream": True}) as answer:
         assert (await anext(answer.aiter_text())).startswith("event: item")
-    await until(lambda: bool(mock.aborts) and not mock.running, timeout_s=2)
+    await until(lambda: bool(mock.aborts) and not mock.running)
 
 
 @pytest.mark.parametrize("fault", ["refuse", "status", "die"])

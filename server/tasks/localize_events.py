@@ -12,15 +12,15 @@ from rapidfuzz import fuzz
 
 from server.media.view import Clip
 from server.tasks.inputs import Frames
-from server.tasks.reading import Found, ItemStream, Notice, says_none
+from server.tasks.list_reader import ListReader
+from server.tasks.reading import Found, ItemStream, Notice
 from server.tasks.reading_time import clock, event_items, event_lines, placed, read_description, read_event
-from server.tasks.repetition import RepetitionDetector, SameAgain
+from server.tasks.repetition import RepetitionDetector
 from server.tasks.task import (
     Ask,
     Extent,
     MediaKind,
     Part,
-    Reader,
     Shown,
     Task,
     TaskRequest,
@@ -101,41 +101,28 @@ class LocalizeEventsResult(TaskResult):
     model_input: Extent
 
 
-class EventReader(Reader):
+class EventReader(ListReader):
     """Events of one window, in seconds of the whole clip."""
 
+    without_items = "names no time"
+
     def __init__(self, request: LocalizeEventsRequest, shown: Shown) -> None:
-        super().__init__(shown, RepetitionDetector(numbers_differ=request.query is None))
+        detector = RepetitionDetector(numbers_differ=request.query is None)
+        super().__init__(shown, ItemStream(event_items, event_lines), detector)
         clip = shown[0]
         assert isinstance(clip, Clip)
         self.clip = clip
         self._query = request.query
-        self._stream = ItemStream(event_items, event_lines)
-        self._same = SameAgain()
-        self._found = 0
 
-    def read(self, text: str) -> list[dict[str, Any]]:
-        return self._items(self._stream.feed(text))
-
-    def end(self) -> list[dict[str, Any]]:
-        items = [] if self.looped else self._items(self._stream.close())
-        self.warnings += self._stream.notices
-        if self._found == 0 and not says_none(self.text):
-            raise self.unreadable("names no time")
-        return items
-
-    def _items(self, found: list[Found]) -> list[dict[str, Any]]:
-        return [item for each in found if (item := self._item(each)) is not None]
-
-    def _item(self, found: Found) -> dict[str, Any] | None:
-        self._found += 1
+    def placed(self, found: Found) -> list[dict[str, Any]]:
+        """See `ListReader.placed`."""
         description = read_description(found.fields) or self._query
-        if self._items_looped or (self._query is None and self._loops(found, description)):
-            return None
+        if self._query is None and self._loops(found, description):
+            return []
         both, problem = read_event(found.fields, len(self.clip.frame_times_s) / self.clip.fps)
         if both is None:
             self.warnings.append(Notice(problem or "time_missing", found.fields, "dropped"))
-            return None
+            return []
         start, end = (clip_seconds(self.clip, each) for each in both)
         inside, codes = placed(start, end, self.clip.end_s)
         if inside is not None and inside[1] < self.clip.start_s:
@@ -144,8 +131,8 @@ class EventReader(Reader):
             action = {"time_outside": "dropped", "time_clipped": "clipped to the clip"}.get(code, "kept")
             self.warnings.append(Notice(code, found.fields, action))
         if inside is None:
-            return None
-        return event(max(inside[0], self.clip.start_s), inside[1], description, self.clip.duration_s)
+            return []
+        return [event(max(inside[0], self.clip.start_s), inside[1], description, self.clip.duration_s)]
 
     def _loops(self, found: Found, description: str | None) -> bool:
         self._items_looped = self._same.add((str(found.fields), description))

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from server.geometry import Box, CoordinateSpace, Point, box_numbers, place_box, place_point, point_numbers
-from server.tasks.reading import Fields, Found, ItemStream, Notice, says_none
+from server.tasks.list_reader import ListReader
+from server.tasks.reading import Fields, Found, ItemStream, Notice
 from server.tasks.reading_boxes import Place, read_label, read_places, spot_items
 from server.tasks.reading_lines import spot_lines
-from server.tasks.repetition import RepetitionDetector, SameAgain
-from server.tasks.task import Reader, Shown, first_view
+from server.tasks.repetition import RepetitionDetector
+from server.tasks.task import Shown, first_view
 
 Shape = Literal["box", "point"]
 _ACTIONS = {
@@ -41,8 +42,10 @@ MakeItem = Callable[[Spot], dict[str, Any] | None]
 """An item of the answer, or None to leave it out."""
 
 
-class SpotReader(Reader):
+class SpotReader(ListReader):
     """Items with a box, or with a point, each placed in the caller's picture as soon as it closes."""
+
+    without_items = "holds no list of objects"
 
     def __init__(
         self,
@@ -53,32 +56,12 @@ class SpotReader(Reader):
         space: CoordinateSpace,
         detector: RepetitionDetector | None = None,
     ) -> None:
-        super().__init__(shown, detector)
+        super().__init__(shown, ItemStream(spot_items, spot_lines), detector)
         self._view = first_view(shown)
         self._make_item, self._shape, self._space = make_item, shape, space
-        self._stream = ItemStream(spot_items, spot_lines)
-        self._same = SameAgain()
-        self._found = 0
 
-    def read(self, text: str) -> list[dict[str, Any]]:
-        return self._items(self._stream.feed(text))
-
-    def end(self) -> list[dict[str, Any]]:
-        items = [] if self.looped else self._items(self._stream.close())
-        self.warnings += self._stream.notices
-        if self._found == 0 and not says_none(self.text):
-            raise self.unreadable("holds no list of objects")
-        return items
-
-    def _items(self, found: list[Found]) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        for each in found:
-            self._found += 1
-            if not self._items_looped:
-                items += self._placed(each)
-        return items
-
-    def _placed(self, found: Found) -> list[dict[str, Any]]:
+    def placed(self, found: Found) -> list[dict[str, Any]]:
+        """See `ListReader.placed`."""
         places, problem = read_places(found.fields)
         if problem == "point_as_box" and self._shape == "point":
             problem = None

@@ -1,7 +1,8 @@
 """What tests share: a mock engine, a gateway before it on a real socket, and clients that speak to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -23,6 +24,18 @@ Running = Callable[..., AbstractAsyncContextManager[str]]
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop of production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, object, object]:
+    """A failing test is one, and not the end of the run: CPython 3.11 cannot parse the source that it shows while its
+    collector closes coroutines (python/cpython#106905).
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30) -> None:

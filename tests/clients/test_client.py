@@ -390,3 +390,13 @@ def test_settings_come_from_arguments_then_the_environment(monkeypatch: pytest.M
     monkeypatch.setenv("QWENVL_API_KEY", "k")
     assert (Client().settings.base_url, Client().settings.api_key) == ("http://there:1", "k")
     assert Client("http://here:2").settings.base_url == "http://here:2"
+
+
+def test_a_task_that_the_client_does_not_know_is_asked_by_its_name(client: Client, served: Served, photo: Path):
+    served.says("A red picture.")
+    result = client.ask("caption", {"image": photo}, {"length": "short"}, max_tokens=9)
+    assert result.model_dump()["caption"] == "A red picture."
+    assert served.asked()["max_tokens"] == 9
+    served.says(TWO)
+    stream = client.ask.stream("detect", {"image": photo}, {"labels": ["cat", "dog"]})
+    assert [item["label"] for item in stream] == ["cat", "dog"]

@@ -56,6 +56,7 @@ class AsyncClient:
     caption = task(calls.caption)
     extract = task(calls.extract)
     act = task(calls.act)
+    ask = task(calls.ask)
 
     def __init__(
         self,

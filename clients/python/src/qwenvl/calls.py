@@ -5,7 +5,7 @@ here and a line in each of them.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, get_args
 
@@ -282,6 +282,21 @@ def act(
     }
     media: dict[str, Source | list[Source]] = {"screenshot": source(screenshot)}
     return _call("/v1/act", Action, lambda item: dict(item["action"]), media, fields, options)
+
+
+def ask(
+    task: str,
+    media: Mapping[str, ClipInput],
+    fields: Mapping[str, Any] | None = None,
+    **options: Unpack[Options],
+) -> Call[Result, dict[str, Any]]:
+    """Any task that the server has, by its name, also one that this client does not know (`tasks()` lists them).
+
+    >>> ask("count", {"image": b"\\xff\\xd8\\xff"}, {"thing": "cat"}).path
+    '/v1/count'
+    """
+    given = {name: sources(value) for name, value in media.items()}
+    return _call(f"/v1/{task}", Result, dict, given, dict(fields or {}), options)
 
 
 def _listed(words: Sequence[str] | None, name: str) -> list[str] | None:

@@ -60,6 +60,7 @@ class Client:
     caption = task(calls.caption)
     extract = task(calls.extract)
     act = task(calls.act)
+    ask = task(calls.ask)
 
     def __init__(
         self,

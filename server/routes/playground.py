@@ -18,7 +18,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from server.errors import NotFound
 from server.routes.basics import exchange_of
 
-BUILT = Path(__file__).resolve().parent.parent / "clients" / "playground" / "built"
+BUILT = Path(__file__).resolve().parents[2] / "clients" / "playground" / "built"
 PAGE = "index.html"
 ENCODINGS = {"br": ".br", "gzip": ".gz"}
 """Content-Encoding -> ending of the file that holds it, the smaller one first."""

@@ -100,8 +100,10 @@ export function Chat({ active }: { active: boolean }) {
   }
 
   function send() {
-    if (busy || (!text.trim() && !attached.length)) return
-    const asked: Message[] = [...messages, { role: 'user', text: text.trim(), attached }]
+    // What stands in the field: on a busy machine Enter comes before the page was drawn with it.
+    const said = (input.current?.value ?? text).trim()
+    if (busy || (!said && !attached.length)) return
+    const asked: Message[] = [...messages, { role: 'user', text: said, attached }]
     setMessages(asked)
     setText('')
     setAttached([])

@@ -1,5 +1,6 @@
 """One run: questions, answers, figures, and the files they are left in."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ async def measure(options: Options, command: str = "") -> Outcome:
         run = {"suite": options.suite, "model": model}
         known = asking.open_run(options.out, run, fresh=options.fresh)
         done = sum(asking.is_known(item, known) for item in asked)
+        if done and not options.quiet:  # the model of that name may be another one by now
+            sys.stderr.write(f"{done} of {len(asked)} answers are taken from {options.out}; --fresh asks them anew\n")
         with asking.progress(len(asked), done, quiet=options.quiet) as tell:
             records = await asking.answers(
                 asked, client, options.out, known, model=model, concurrency=options.concurrency, tell=tell

@@ -24,11 +24,17 @@ PIXELS = ("image_min_pixels", "image_max_pixels", "video_min_pixels", "video_max
 def engine_settings() -> Settings:
     """As a gateway with default settings has them: the tiny checkpoint's own pixel limits do not narrow them."""
     model = choose_model([])[0]
-    if model == str(RANDOM) and not (RANDOM / "config.json").is_file():
-        build = [ENGINE_PYTHON, ROOT / "demo" / "build.py", "--out", RANDOM]
-        subprocess.run(build, check=True, capture_output=True, timeout=120)
+    if model == str(RANDOM):
+        build_random()
     default = {name: Settings.model_fields[name].default for name in PIXELS}
     return Settings(model=model, engine_python=str(ENGINE_PYTHON), **default)
+
+
+def build_random() -> None:
+    """Makes the checkpoint with random weights where it is missing."""
+    if not (RANDOM / "config.json").is_file():
+        build = [ENGINE_PYTHON, ROOT / "demo" / "build.py", "--out", RANDOM]
+        subprocess.run(build, check=True, capture_output=True, timeout=120)
 
 
 @contextmanager
@@ -71,3 +77,14 @@ def engine_url(engine_process: EngineProcess) -> str:
 def engine_socket(engine_process: EngineProcess) -> Path:
     """The same as a path, for clients that take one."""
     return Path(engine_process.url.removeprefix("unix:"))
+
+
+@pytest.fixture(scope="session")
+def random_url(engine_settings: Settings) -> Iterator[str]:
+    """URL of an engine with random weights, for forced tool calls: those end a string, and blanks after it, soon. The
+    demo checkpoint, which was never taught to call a tool, writes blanks until its tokens are used up.
+    """
+    build_random()
+    settings = engine_settings.model_copy(update={"model": str(RANDOM)})
+    with running_engine(settings, ROOT / ".cache" / "random-engine.log") as (engine, _):
+        yield engine.url

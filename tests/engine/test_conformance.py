@@ -6,16 +6,11 @@ writes on until its tokens are used up, and then there is no call for anyone to 
 """
 
 import asyncio
-import subprocess
-from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.conformance.suites import CANARY, COMPLY, SUITES, Outcome, canary_is_missing
-from server.engines.checkpoints import RANDOM, ROOT
-from server.settings import Settings
 from tests.conftest import Running
-from tests.engine.conftest import ENGINE_PYTHON, running_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]  # random weights may take long to end an answer
 
@@ -25,17 +20,6 @@ NOT_OURS = {
     "streaming-response": "events of /v1/responses are the engine's bytes",
     "streaming-usage": "events of /v1/responses are the engine's bytes",
 }
-
-
-@pytest.fixture(scope="module")
-def random_url(engine_settings: Settings) -> Iterator[str]:
-    """URL of an engine with random weights."""
-    if not (RANDOM / "config.json").is_file():
-        build = [ENGINE_PYTHON, ROOT / "demo" / "build.py", "--out", RANDOM]
-        subprocess.run(build, check=True, capture_output=True, timeout=120)
-    settings = engine_settings.model_copy(update={"model": str(RANDOM)})
-    with running_engine(settings, ROOT / ".cache" / "conformance-engine.log") as (engine, _):
-        yield engine.url
 
 
 async def failures(engine_url: str, running: Running, *suites: str) -> list[Outcome]:

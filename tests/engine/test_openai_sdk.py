@@ -40,9 +40,9 @@ class Shape(BaseModel):
 
 
 @pytest.fixture
-async def client(engine_url: str, running: Running) -> AsyncIterator[AsyncOpenAI]:
+async def client(random_url: str, running: Running) -> AsyncIterator[AsyncOpenAI]:
     async with (
-        running([engine_url]) as url,
+        running([random_url]) as url,
         AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as client,
     ):
         yield client

@@ -184,7 +184,7 @@ class Outbox:
     """Connections with something to write at the end of the loop's turn.
 
     An engine's step brings a piece for each of its streams at once. Read one after the other and then written one
-    after the other, they cost a third less than read and written in turns: the kernel's and our own code stay in the
+    after the other, they cost up to a third less than in turns: the kernel's and our own code stay in the
     processor's cache, and a balancer or client on the same machine is woken once and not for each piece.
     """
 

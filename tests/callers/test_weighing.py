@@ -64,10 +64,10 @@ def test_bytes_that_were_tampered_with_never_fail_and_cost_no_time(kind: str) ->
             assert size is None or min(size) > 0
     for length in range(64):
         peek_size(bytes(data[:length]))
-    started_s = time.process_time()
+    started_s = time.thread_time()
     assert peek_size(b"\xff\xd8" + b"\xff" * 131_072) is None
     assert peek_size(b"\xff\xd8" + b"\xff\xe0\x00\x00" * 32_768) is None
-    assert time.process_time() - started_s < 1
+    assert time.thread_time() - started_s < 1
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WATCH = """
 selector => {
-  window.seen = []
+  const seen = ((window.seen ??= {})[selector] = [])
   const look = () => {
     const count = document.querySelectorAll(selector).length
-    if (count && count !== window.seen.at(-1)) window.seen.push(count)
+    if (count && count !== seen.at(-1)) seen.push(count)
   }
-  new MutationObserver(look).observe(document.body, { childList: true, subtree: true })
+  new MutationObserver(look).observe(document.body, { attributes: true, childList: true, subtree: true })
 }
 """
 """Notes how many there are of something, each time that changes."""
@@ -44,7 +44,7 @@ async def test_items_are_drawn_one_by_one(
     await page.evaluate(WATCH, selector)
     await view.locator("button.primary").click()
     await view.locator("[data-state=done]").first.wait_for()
-    seen = await page.evaluate("window.seen")
+    seen = (await page.evaluate("window.seen"))[selector]
     assert seen[-1] == count
     assert seen == sorted(set(seen)), "never fewer than before"
     assert len(seen) > count / 2, "one by one, but for those that fall into one frame"
@@ -56,15 +56,17 @@ async def test_pages_are_there_as_each_is_done(page: "Page", base_url: str, engi
     await pick(view, "Three pages")
     await view.locator(".page-chip").nth(2).wait_for()
     assert await view.locator(".page").count() == 3, "they can be seen before they are read"
-    await page.evaluate(WATCH, ".page-chip.completed")
+    waiting, completed = ".page-chip.waiting", ".page-chip.completed"
+    await page.evaluate(WATCH, waiting)
+    await page.evaluate(WATCH, completed)
     await view.locator("button.primary").click()
-    assert await view.locator(".page-chip.waiting").count() == 3
     await view.locator("[data-state=done]").first.wait_for()
-    assert (await page.evaluate("window.seen"))[-1] == 3
+    seen = await page.evaluate("window.seen")
+    assert seen[waiting][0] == seen[completed][-1] == 3
 
 
 async def test_a_stopped_task_keeps_what_came_and_frees_the_engine(page: "Page", base_url: str, engine: Oracle) -> None:
-    engine.behaviour = Behaviour(chunks=60, interval_ms=40)
+    engine.behaviour = Behaviour(chunks=60, interval_ms=5, fault="stall", after=40)
     view = await open_tab(page, base_url, "detect")
     await pick(view, "Shapes")
     await view.locator("button.primary").click()

@@ -50,7 +50,7 @@ async def task(page: Page, view: Locator, tab: str) -> None:
         await page.locator("canvas[data-drawn=true]").first.wait_for()
     if tab == "localize-events":
         await view.locator(".found button").nth(3).click()
-        await page.wait_for_function("!document.querySelector('.player video').seeking")
+        await page.wait_for_function("() => !document.querySelector('.player video').seeking")
     if tab == "detect":
         await view.locator(".found button").nth(1).hover()
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -162,7 +163,8 @@ def aims_of(question: Question, speller: Speller) -> list[int]:
     """
     if not question.about:
         return []
-    spoken = [question.about[question.answer.count("{", 0, at) - 1] for at in range(len(question.answer) + 1)]
+    opened = accumulate((letter == "{" for letter in question.answer), initial=0)
+    spoken = [question.about[count - 1] for count in opened]
     if question.grids:
         # A sentence about one moment has no braces.
         times = list(TIMES.finditer(question.answer))

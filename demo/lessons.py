@@ -267,14 +267,14 @@ def ask_caption(random: Random, things: Sequence[scenes.Thing]) -> Question:
 
 
 ASKERS: dict[Asker, float] = {
-    ask_detect: 36,
+    ask_detect: 34,
     ask_everything: 4,
-    ask_coloured: 16,
-    ask_named: 10,
-    ask_count: 12,
-    ask_point: 8,
-    ask_ground: 10,
-    ask_caption: 4,
+    ask_coloured: 14,
+    ask_named: 8,
+    ask_count: 14,
+    ask_point: 6,
+    ask_ground: 15,
+    ask_caption: 5,
 }
 """Questions about pictures, and how often each is asked."""
 FIRST = (ask_detect, ask_coloured, ask_count)
@@ -328,11 +328,11 @@ def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:
         for start_s, end_s, event in events
     ]
     about = tuple(cut.clip.events.index(event) for _, _, event in events)
-    told = Question(prompts.EVENTS, prompts.answer(items), about, tuple(ends(cut, *each) for each in events))
+    told = Question(prompts.EVENTS, prompts.answer(items), about, tuple(ends(cut, start_s, end_s) for start_s, end_s, _ in events))
     return Lesson(frames, [told, ask_moment(random, cut)], cells)
 
 
-def ends(cut: Cut, start_s: float, end_s: float, event: scenes.Event) -> tuple[int, int]:
+def ends(cut: Cut, start_s: float, end_s: float) -> tuple[int, int]:
     """The pairs of frames in which an event begins and ends; the last pair where it ends with the clip."""
     return int(start_s), min(int(end_s), cut.duration_s - 1)
 
@@ -341,10 +341,10 @@ def ask_moment(random: Random, cut: Cut) -> Question:
     """When one of the events happens; one time in eight it is none of them."""
     events = cut.events
     if events and random.random() > 0.125:
-        start_s, end_s, event = chosen = random.choice(events)
+        start_s, end_s, event = random.choice(events)
         asked = prompts.moment(event.description[0].lower() + event.description[1:-1])
         owner = cut.clip.events.index(event)
-        return Question(asked, prompts.moment_answer(start_s, end_s), (owner,), (ends(cut, *chosen),))
+        return Question(asked, prompts.moment_answer(start_s, end_s), (owner,), (ends(cut, start_s, end_s),))
     there = {(event.label, event.colour) for _, _, event in events}
     kinds = [(label, colour) for label in scenes.SHAPES for colour in scenes.COLOURS]
     label, colour = random.choice([kind for kind in kinds if kind not in there])

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from server.errors import (
     Overloaded,
 )
 from server.hot import tool_calls
+from server.hot.counting import AS_VLLM, USAGE
 
 CONTEXT_LENGTH = re.compile(
     r"maximum context length|longer than the maximum model length|max_model_len|Prompt length of"
@@ -33,6 +35,11 @@ LONGEST_MESSAGE = 1000
 STRAY_NULL = re.compile(rb',"(?!(?:content|refusal|logprobs|bytes|finish_reason|error|param|code)")[a-z_]+":null')
 """A null field that OpenAI's schema does not have as null, and leaves out. Safe on bytes: inside a JSON string every
 quote has a backslash before it, so that `,"name":null` never stands in what the model said."""
+
+AFTER_TEXT = b'","refusal"'
+"""Where the text of a chat answer is over."""
+LONGEST_PIECE = 512
+"""In bytes; what is longer differs from answer to answer."""
 
 OPENING_BYTES = tool_calls.OPENING.encode()
 
@@ -131,10 +138,26 @@ def completion(raw: bytes, request: dict[str, Any]) -> bytes:
 def without_nulls(body: bytes) -> bytes:
     """An engine's JSON answer without the nulls that OpenAI's schema does not have.
 
+    What comes between a chat answer's text and its numbers, and after them, is the same in nearly all: the regular
+    expression reads it once (1 us an answer, 4 for one that is read whole).
+
     >>> without_nulls(b'{"content":null,"function_call":null,"usage":{"total_tokens":3,"prompt_tokens_details":null}}')
     b'{"content":null,"usage":{"total_tokens":3}}'
     """
-    return STRAY_NULL.sub(b"", body) if b":null" in body else body
+    text_end = body.find(AFTER_TEXT) + 1
+    usage = body.rfind(USAGE)
+    numbers = AS_VLLM.match(body, usage) if 0 < text_end < usage else None
+    if numbers is None or usage - text_end > LONGEST_PIECE or len(body) - numbers.end() > LONGEST_PIECE:
+        return STRAY_NULL.sub(b"", body) if b":null" in body else body
+    begin = body[:text_end]
+    if b":null" in begin:
+        begin = STRAY_NULL.sub(b"", begin)
+    return b"".join((begin, _piece(body[text_end:usage]), numbers[0], _piece(body[numbers.end() :])))
+
+
+@lru_cache(maxsize=256)
+def _piece(piece: bytes) -> bytes:
+    return STRAY_NULL.sub(b"", piece)
 
 
 def _with_calls_read(body: bytes, *, named: bool) -> bytes:

@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import httpx2
+import orjson
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import MODEL, Mock
+from server.protocol import STRAY_NULL, without_nulls
 from tests.conftest import ASK, Running, until
 
 CHAT = "/v1/chat/completions"
@@ -81,6 +83,32 @@ async def test_nulls_that_openai_leaves_out_are_left_out(client: httpx2.AsyncCli
     assert "function_call" not in message
     assert message["refusal"] is None
     assert answer["choices"][0]["logprobs"] is None
+
+
+WITH_NULLS = {
+    "id": "1",
+    "system": None,
+    "choices": [{"message": {"content": 'a","refusal":null', "refusal": None, "audio": None}, "stop_reason": None}],
+    "usage": {"prompt_tokens": 1, "total_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": None},
+    "metrics": None,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="as vLLM writes it"),
+        pytest.param({"usage": None}, id="no usage"),
+        pytest.param({"usage": {"completion_tokens": 2, "details": None}}, id="usage of another make"),
+        pytest.param({"choices": [{"text": "x", "stop_reason": None}]}, id="a text completion"),
+        pytest.param({"choices": 2 * WITH_NULLS["choices"]}, id="two choices"),
+        pytest.param({"prompt_text": "x" * 999}, id="a long end"),
+    ],
+)
+def test_nulls_are_left_out_wherever_they_stand(changes: dict[str, Any]) -> None:
+    raw = orjson.dumps({**WITH_NULLS, **changes})
+    for _ in range(2):  # the second time from memory
+        assert without_nulls(raw) == STRAY_NULL.sub(b"", raw)
 
 
 async def test_what_the_model_says_is_never_touched(client: httpx2.AsyncClient, mock: Mock) -> None:

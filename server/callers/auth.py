@@ -4,7 +4,8 @@ Guards every path but health and metrics. Does not guard against a stolen key un
 holds from the next look at it (`RELOAD_S`) on; requests that are under way by then finish.
 
 Keys are looked up by their SHA-256: how long a wrong key takes tells of the digest of the guess and not of any key,
-because nobody can choose a digest. So there is no byte-by-byte comparison that could be timed.
+because nobody can choose a digest. So there is no byte-by-byte comparison that could be timed. A header with a good key
+is looked up as it came from then on, by Python's hash of it, which has a secret of this process in it.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import ipaddress
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from server.callers.keys import ANYONE, Caller, KeyFile, digest, given, is_expired, new_key
 from server.errors import AuthenticationFailed, PermissionDenied, quoted
@@ -24,6 +26,18 @@ log = logging.getLogger(__name__)
 RELOAD_S = 1.0
 """Between two looks at the key file."""
 BEARER = {"www-authenticate": "Bearer"}
+MOST_SEEN = 1024
+"""Headers that are remembered, of those that are no longer than a key needs: there are many ways to write one key."""
+LONGEST_SEEN_BYTES = 256
+
+
+class Keys(NamedTuple):
+    """The keys that hold at one time. One object, so that what is remembered goes with the keys it was found by."""
+
+    known: Mapping[bytes, Caller]
+    """By digest."""
+    seen: dict[bytes, Caller]
+    """By `Authorization` header: a digest of each request's would cost it 1 us."""
 
 
 class Auth:
@@ -40,7 +54,7 @@ class Auth:
         """Raises OSError or ValueError for a file that cannot be read."""
         self._given = given(keys)
         self._file = file
-        self._known: Mapping[bytes, Caller] = self._given
+        self._keys = Keys(self._given, {})
         self._vouched: dict[bytes, Caller] = {}
         self._watch: asyncio.Task[None] | None = None
         self.enabled = bool(self._given) or file is not None
@@ -59,13 +73,15 @@ class Auth:
         return self._vouched.get(digest(key))
 
     def _of_key(self, headers: Mapping[bytes, bytes]) -> Caller:
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        scheme = scheme.lower()
-        if scheme == b"basic":  # what a browser sends; the name is not looked at
-            key = _password(key)
-        elif scheme != b"bearer":
-            raise AuthenticationFailed("no API key; send it as 'Authorization: Bearer KEY'", headers=BEARER)
-        known = self._known.get(digest(key.strip())) or self._vouched_for(headers)
+        keys = self._keys  # which another thread may replace meanwhile
+        authorization = headers.get(b"authorization", b"")
+        known = keys.seen.get(authorization)
+        if known is None:
+            known = keys.known.get(digest(_key(authorization)))
+            if known is None:
+                known = self._vouched_for(headers)
+            elif len(keys.seen) < MOST_SEEN and len(authorization) <= LONGEST_SEEN_BYTES:
+                keys.seen[authorization] = known
         if known is None:
             raise AuthenticationFailed("the API key is not known here", headers=BEARER)
         if known.expires_s is not None and is_expired(known):
@@ -76,7 +92,7 @@ class Auth:
         """A caller by name, for work that goes on without a request; None when none of his keys is good any more."""
         if not self.enabled:
             return ANYONE
-        mine = (known for known in self._known.values() if known.name == name)
+        mine = (known for known in self._keys.known.values() if known.name == name)
         return next((known for known in mine if known.expires_s is None or not is_expired(known)), None)
 
     @contextlib.contextmanager
@@ -95,7 +111,7 @@ class Auth:
             return
         read = self._file.read()
         if read is not None:
-            self._known = {**read, **self._given}
+            self._keys = Keys({**read, **self._given}, {})
 
     def start(self) -> None:
         """Read the file again whenever it changes, until `close`."""
@@ -113,7 +129,7 @@ class Auth:
         said = ""
         while True:
             await asyncio.sleep(RELOAD_S)
-            before = self._known
+            before = self._keys
             try:
                 await asyncio.to_thread(self.reload)
             except (OSError, ValueError) as exc:
@@ -122,8 +138,19 @@ class Auth:
                     log.error("%s", said)
                 continue
             said = ""
-            if self._known is not before:
-                log.info("%s was read again: %d keys", file.path, len(self._known))
+            if self._keys is not before:
+                log.info("%s was read again: %d keys", file.path, len(self._keys.known))
+
+
+def _key(authorization: bytes) -> bytes:
+    """The key in the header. Raises AuthenticationFailed if none is there."""
+    scheme, _, key = authorization.partition(b" ")
+    scheme = scheme.lower()
+    if scheme == b"basic":  # what a browser sends; the name is not looked at
+        return _password(key).strip()
+    if scheme != b"bearer":
+        raise AuthenticationFailed("no API key; send it as 'Authorization: Bearer KEY'", headers=BEARER)
+    return key.strip()
 
 
 def _password(credentials: bytes) -> bytes:

@@ -219,6 +219,31 @@ async def test_a_file_that_is_broken_or_gone_changes_nothing(
     assert "pasted" not in caplog.text
 
 
+def test_a_key_that_was_let_in_before_is_not_once_the_file_no_longer_has_it(keys_file: Path) -> None:
+    auth = Auth([], KeyFile(keys_file, SCOPES))
+    assert [auth.caller({b"authorization": b"Bearer sk-alice"}).name for _ in range(2)] == ["alice", "alice"]
+    keys_file.write_text(key_table("bob", "sk-bob") + key_table("alice", "sk-new"))
+    auth.reload()
+    assert not _knows(auth, b"sk-alice")
+    assert _knows(auth, b"sk-new")
+
+
+def test_a_key_that_was_let_in_before_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text(key_table("alice", "sk-alice", expires="2999-01-01"))
+    auth = Auth([], KeyFile(path, SCOPES))
+    assert _knows(auth, b"sk-alice")
+    monkeypatch.setattr("server.callers.keys.time.time", lambda: 33e9)
+    assert not _knows(auth, b"sk-alice")
+
+
+def test_the_many_ways_to_write_a_key_do_not_fill_the_memory(keys_file: Path) -> None:
+    auth = Auth([], KeyFile(keys_file, SCOPES))
+    for blanks in range(3000):
+        assert auth.caller({b"authorization": b"Bearer %bsk-alice" % (b" " * blanks)}).name == "alice"
+    assert sum(map(len, auth._keys.seen)) < 1024 * 256
+
+
 def _knows(auth: Auth, key: bytes) -> bool:
     try:
         return bool(auth.caller({b"authorization": b"Bearer " + key}))

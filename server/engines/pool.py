@@ -161,6 +161,7 @@ class Pool:
         model = errand.model
         ready = [each for each in self.engines if each.ready and each.serves(model) and each not in excluded]
         now_s = asyncio.get_running_loop().time() if len(ready) > 1 else 0.0  # one alone is not compared
+        # Nor is one alone spared while it fails: each request is a trial, and the first answer closes its breaker.
         sound = [member for member in ready if member.breaker.allows(now_s)] if len(ready) > 1 else ready
         most = self._settings.engine_connections
         free = [member for member in sound or ready if member.in_flight < most]

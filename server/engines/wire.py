@@ -16,10 +16,6 @@ STALE_S = 0.25
 """A kept connection that ends sooner after a request was sent had been closed before; later, the engine died at it."""
 
 
-class StaleConnection(Exception):
-    """A kept connection was closed by the engine before it answered; the same request may go out on a new one."""
-
-
 class Wire:
     """A bounded pool of connections to one engine at `http://host:port` or `unix:/path`.
 
@@ -67,37 +63,41 @@ class Wire:
             headers,
             len(body),
         )
-        try:
-            return await self._exchange(await self._connection(), head, body)
-        except StaleConnection:
+        connection = self._kept() or await self._awaited()
+        while True:
+            waiter = self.loop.create_future()
+            answer = Answer(connection, waiter)
+            connection.send(answer, head, body)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                answer.close()
+                raise
+            if answer.failure is None:
+                return answer
+            answer.close()
+            if not self._was_stale(connection, answer):
+                raise answer.failure
             try:
                 connection = await self._connect()
             except EngineUnavailable as exc:
                 raise EngineFailed("the engine went away when it had the request") from exc
-            return await self._exchange(connection, head, body)
 
-    async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Answer:
-        waiter = self.loop.create_future()
-        answer = Answer(connection, waiter)
-        connection.send(answer, head, body)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            answer.close()
-            raise
-        if answer.failure is not None:
-            answer.close()
-            soon = self.loop.time() - connection.touched_s < STALE_S
-            if soon and connection.used and answer.status == 0 and isinstance(answer.failure, EngineFailed):
-                raise StaleConnection from None
-            raise answer.failure
-        return answer
+    def _was_stale(self, connection: Connection, answer: Answer) -> bool:
+        """Whether the engine closed a kept connection before it had the request, which may then go out on a new one."""
+        soon = self.loop.time() - connection.touched_s < STALE_S
+        return soon and connection.used and answer.status == 0 and isinstance(answer.failure, EngineFailed)
 
-    async def _connection(self) -> Connection:
+    def _kept(self) -> Connection | None:
+        """A connection that is open and has nothing to do."""
         while self._idle:
             connection = self._idle.pop()  # the one used last is the least likely to have gone stale
             if not connection.closing:
                 return connection
+        return None
+
+    async def _awaited(self) -> Connection:
+        """A new connection, or one that another request gives back."""
         while len(self._all) + self._opening >= self.limit:
             waiter = self.loop.create_future()
             self._waiters.append(waiter)

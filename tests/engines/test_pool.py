@@ -308,3 +308,14 @@ async def test_engines_join_and_leave_with_their_names(pooled: Pooled) -> None:
 
 async def test_a_name_is_every_address_behind_it() -> None:
     assert "http://127.0.0.1:8100" in await addresses("localhost:8100")
+
+
+async def test_the_only_engine_is_asked_while_it_fails_and_is_sound_again_with_its_first_answer(pooled: Pooled) -> None:
+    async with pooled(1) as few:
+        few.mocks[0].behaviour = Behaviour(fault="status", status=500)
+        for _ in range(8):
+            assert await few.asked() == 500
+        assert few.states() == ["tripped"]
+        few.mocks[0].behaviour = Behaviour()
+        assert await few.asked() == 200
+        assert few.states() == ["ready"]

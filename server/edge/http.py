@@ -142,10 +142,10 @@ class Link:
 
     def end(self, data: bytes = b"") -> None:
         """The last piece of a streamed answer."""
-        if data:
-            self.write(data)
         if self._chunked:
-            self._waiting += b"0\r\n\r\n"
+            self._waiting += b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        else:
+            self._waiting += data
         self.flush()
         if not self._cycle.disconnected:
             self._complete()

@@ -223,7 +223,9 @@ def _collect_messages(messages: list[Any], name: str, prepared: Prepared, settin
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise checks.wrong_type(f"{name}[{index}]", message, "an object")
-        _collect_content(message.get("content"), f"{name}[{index}].content", prepared, settings)
+        content = message.get("content")
+        if not isinstance(content, str):  # else there is nothing to collect, nor a place to name
+            _collect_content(content, f"{name}[{index}].content", prepared, settings)
         if name == "input":  # what a function gave back; vLLM reads it as a tool message's content
             _collect_content(message.get("output"), f"{name}[{index}].output", prepared, settings)
 

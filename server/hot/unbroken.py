@@ -90,7 +90,10 @@ class Unbroken:
     """One stream, for as long as there is an engine to go on with it."""
 
     def __init__(self, pool: Pool, asked: Asked, body: dict[str, Any], link: Link, tally: Tally, wait_s: float) -> None:
-        """`body` is `asked.payload`, parsed; `wait_s`: how long to wait for an engine that is ready."""
+        """`body` is `asked.payload`, parsed; `tally` counts what goes out.
+
+        `wait_s`: how long to wait for an engine that is ready.
+        """
         self._pool = pool
         self._asked = asked
         self._link = link

@@ -14,7 +14,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -29,6 +29,13 @@ UPGRADE_WITHIN_BYTES = 4096
 offers HTTP/2 so with every first request; the offer is passed over, as RFC 9110 7.8 allows, by renaming it."""
 LINGER_S = 2
 """How long a client that still sends is listened to after its answer."""
+
+
+class Work(Protocol):
+    """What serves a request: a task, or what does without."""
+
+    def cancel(self, msg: Any = None) -> object:
+        """End it."""
 
 
 class Link:
@@ -93,6 +100,18 @@ class Link:
             await self.incoming.whole()
         finally:
             self.incoming = None
+
+    def whole_body(self) -> bytearray | None:
+        """The request's body if all of it is here."""
+        return None if self._cycle.more_body else self._cycle.body
+
+    def began(self, work: Work) -> None:
+        """Whoever stops the server waits for this, and cancels it in the end."""
+        self._protocol.tasks.add(cast("asyncio.Task[None]", work))
+
+    def ended(self, work: Work) -> None:
+        """No longer."""
+        self._protocol.tasks.discard(cast("asyncio.Task[None]", work))
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """Write a whole answer. `head` are header lines without the length, each with its end of line.
@@ -162,6 +181,11 @@ class Link:
         if self._protocol.link is self:
             self._protocol.link = None
 
+    def over(self) -> None:
+        """The last call, of what serves a request without a task."""
+        self.forget()
+        self._cycle.on_response = _nothing  # else it and its protocol know each other, which is for the collector
+
     def lose(self) -> None:
         """The connection is gone."""
         self._cycle.disconnected = not self._cycle.response_complete
@@ -178,6 +202,10 @@ class Link:
         if not cycle.keep_alive and not cycle.more_body:
             self._protocol.transport.close()
         cycle.on_response()
+
+
+def _nothing() -> None:
+    pass
 
 
 class Outbox:
@@ -208,6 +236,8 @@ class Outbox:
 class LimitedProtocol(HttpToolsProtocol):
     """One client's connection. `limits` and `outbox` are set by `protocol_class`."""
 
+    app: Any
+    """`server.edge.middleware.Edge`."""
     limits: Settings
     outbox: Outbox
     leaving: ClassVar[bool] = False
@@ -262,6 +292,17 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.leaving:
             self.leave()
         cast("dict[str, Any]", self.scope)["open_link"] = partial(Link, self, self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin a request in the loop's next turn, as its task would: by then what came with its head is read, most
+        often all of it, and one connection's request comes behind the other's while our code is in the processor's
+        cache (begun where they are read, requests cost 10 us more).
+        """
+        self.loop.call_soon(self._begin, cycle)
+
+    def _begin(self, cycle: RequestResponseCycle) -> None:
+        if cycle.more_body or cycle.disconnected or not self.app.at_once(cycle.scope):
+            super()._start_asgi_task(cycle, self.app)
 
     def on_body(self, body: bytes) -> None:
         if self.link is None or self.link.incoming is None:

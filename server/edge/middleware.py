@@ -113,9 +113,18 @@ class HotPath(Protocol):
     async def serve(self, link: Link, exchange: Exchange) -> None:
         """Answer; never raises GatewayError."""
 
+    def at_once(self, link: Link, exchange: Exchange, finish: Callable[[Exchange], None]) -> bool:
+        """Answer without a task, now or in a call from an engine's connection, and call `finish`.
+
+        False if it has to be `serve` that answers: then nothing is done.
+        """
+
 
 class Observer(Protocol):
     """Sees every request begin and end."""
+
+    needs_task: bool
+    """Whether what it notes of a request is kept in its task's context."""
 
     def begin(self, exchange: Exchange) -> None:
         """Its head is here."""
@@ -151,13 +160,7 @@ class Edge:
         if scope["type"] != "http":
             await self._api(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id", b"")
-        if not request_id or not CLIENT_ID.fullmatch(request_id):
-            request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
-        exchange = Exchange(request_id, scope["method"], scope["path"], headers)
-        self._observer.begin(exchange)
-        scope["exchange"] = exchange
+        exchange: Exchange = scope.get("exchange") or self._begun(scope)
         open_link = scope.pop("open_link")  # kept there, it would be a reference cycle: 10 us of collection a request
         try:
             if self._hot.serves(exchange.path):
@@ -166,6 +169,25 @@ class Edge:
                 await self._serve_api(scope, receive, send, exchange)
         finally:
             self._observer.finish(exchange)
+
+    def at_once(self, scope: Scope) -> bool:
+        """Serve a request whose body is here without a task; False if it takes one."""
+        if self._observer.needs_task or not self._hot.serves(scope["path"]):
+            return False
+        link = scope["open_link"]()
+        if self._hot.at_once(link, self._begun(scope), self._observer.finish):
+            del scope["open_link"]
+            return True
+        return False
+
+    def _begun(self, scope: Scope) -> Exchange:
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"")
+        if not request_id or not CLIENT_ID.fullmatch(request_id):
+            request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
+        exchange = scope["exchange"] = Exchange(request_id, scope["method"], scope["path"], headers)
+        self._observer.begin(exchange)
+        return exchange
 
     async def _serve_api(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         most_bytes = self._uploads.get(exchange.path, self._max_body_bytes)

@@ -40,6 +40,16 @@ class Engine(Protocol):
     async def ask(self, method: str, path: str, body: bytes, headers: bytes) -> Answer:
         """Send one request. Raises EngineUnavailable, EngineFailed, EngineTimeout or Overloaded."""
 
+    def ask_at_once(
+        self, method: str, path: str, body: bytes, headers: bytes, on_ready: Callable[[], None]
+    ) -> Answer | None:
+        """Send one request if a connection is there for it, else None. `on_ready` is called when `ask` would return;
+        the answer's `failure` is what `ask` would raise.
+        """
+
+    def failed(self, failure: BaseException) -> None:
+        """A request that was asked at once came to this."""
+
     async def start(self) -> None:
         """Begin to watch its health."""
 

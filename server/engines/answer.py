@@ -9,6 +9,8 @@ import httptools
 from server.errors import EngineFailed, GatewayError
 
 JOIN_BYTES = 65536  # above it, copying the body behind the head costs more than a second write
+STALE_S = 0.25
+"""A kept connection that ends sooner after a request was sent had been closed before; later, the engine died at it."""
 
 
 class Sink(Protocol):
@@ -44,8 +46,8 @@ class Answer:
 
     __slots__ = (
         "_connection",
+        "_on_ready",
         "_sink",
-        "_waiter",
         "complete",
         "failure",
         "headers",
@@ -58,10 +60,11 @@ class Answer:
         "status",
     )
 
-    def __init__(self, connection: "Connection", waiter: "asyncio.Future[None]") -> None:
+    def __init__(self, connection: "Connection", on_ready: Callable[[], None]) -> None:
+        """`on_ready` is called once, when the first event of a stream is here, all of another answer, or `failure`."""
         self._connection = connection
         self._sink: Sink | None = None
-        self._waiter: asyncio.Future[None] | None = waiter
+        self._on_ready: Callable[[], None] | None = on_ready
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
@@ -80,7 +83,14 @@ class Answer:
     @property
     def waiting(self) -> bool:
         """Whether nothing of it was handed on yet."""
-        return self._waiter is not None
+        return self._on_ready is not None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the engine closed a kept connection before it had the request, which may then go out on a new one."""
+        connection = self._connection
+        soon = connection.home.loop.time() - connection.touched_s < STALE_S
+        return soon and connection.used and self.status == 0 and isinstance(self.failure, EngineFailed)
 
     def body(self) -> bytes:
         """What has arrived of the body."""
@@ -105,6 +115,7 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else cut it."""
+        self._on_ready = None
         self._connection.finish(self)
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
@@ -141,9 +152,9 @@ class Answer:
             self._wake()
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
 
 
 class Connection(asyncio.Protocol):

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from server.engines import Engine
 from server.engines.answer import Answer
@@ -93,17 +94,28 @@ class Member:
 
     async def ask(self, method: str, path: str, body: bytes, headers: bytes, work: Work) -> Answer:
         """Send one request. Raises what `Engine.ask` raises."""
-        self.in_flight += 1
-        self.load += work.weight
-        self.breaker.begin()
+        self._enter(work)
         try:
             answer = await self.engine.ask(method, path, body, headers)
         except BaseException as exc:
             self._leave(work)
             self.judge(exc)
             raise
+        return self._taken(answer, work)
+
+    def ask_at_once(
+        self, method: str, path: str, body: bytes, headers: bytes, work: Work, on_ready: Callable[[], None]
+    ) -> Answer | None:
+        """The same without waiting: see `Engine.ask_at_once`."""
+        answer = self.engine.ask_at_once(method, path, body, headers, on_ready)
+        if answer is None:
+            return None
+        self._enter(work)
+        return self._taken(answer, work)
+
+    def _taken(self, answer: Answer, work: Work) -> Answer:
         answer.origin = self.url
-        answer.on_close = lambda: self._finish(answer, work)
+        answer.on_close = partial(self._finish, answer, work)
         return answer
 
     def judge(self, failure: BaseException | None) -> None:
@@ -117,12 +129,19 @@ class Member:
 
     def _finish(self, answer: Answer, work: Work) -> None:
         self._leave(work)
-        if answer.refused is not None:
+        if answer.failure is not None and answer.is_stale:
+            self.breaker.let_go()
+        elif answer.refused is not None:
             self.judge(answer.refused)
         elif answer.complete or isinstance(answer.failure, (EngineFailed, EngineTimeout)):
             self.judge(answer.failure)
         else:
             self.breaker.let_go()
+
+    def _enter(self, work: Work) -> None:
+        self.in_flight += 1
+        self.load += work.weight
+        self.breaker.begin()
 
     def _leave(self, work: Work) -> None:
         self.in_flight -= 1

@@ -8,7 +8,7 @@ two engines broke off at is not given to a third: it may be what breaks them.
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -111,16 +111,52 @@ class Pool:
         no engine is left. A request that has lost its engine, and finds no other, waits for one (`engine_wait_s`).
         """
         errand = Errand(method, path, body, headers, model, work)
-        avoided = [member for member in self.engines if member.url == last] if last else []
+        return await self._answered(errand, [member for member in self.engines if member.url == last] if last else [])
+
+    async def ask_for(self, errand: Errand) -> Answer:
+        """`ask`."""
+        return await self._answered(errand, [])
+
+    def ask_at_once(self, errand: Errand, on_ready: Callable[[], None]) -> Answer | None:
+        """Send a request if an engine has a connection for it, else None; then nothing is done, and `ask` may wait.
+
+        `on_ready` is called when the answer has come, or failed: `is_answer` tells. Raises Overloaded.
+        """
+        member = self._choose(errand, ())
+        if member is None:
+            return None
+        answer = member.ask_at_once(errand.method, errand.path, errand.body, errand.headers, errand.work, on_ready)
+        if answer is not None:
+            errand.tried.append(member)
+        return answer
+
+    async def ask_again(self, errand: Errand, answer: Answer) -> Answer:
+        """As `ask`, after `ask_at_once` gave an answer that is none, which is closed."""
+        member = errand.tried[-1]
+        answer.refused = refusal(answer)
+        answer.close()
+        failure = answer.failure or answer.refused
+        if answer.is_stale:
+            errand.tried.clear()
+        elif isinstance(failure, (EngineUnavailable, EngineFailed)) or answer.refused:
+            assert isinstance(failure, ServerError)
+            if answer.failure is not None:
+                member.engine.failed(answer.failure)
+            errand.fail(failure)
+        elif failure is not None:
+            raise failure
+        return await self._answered(errand, [])
+
+    async def _answered(self, errand: Errand, avoided: list[Member]) -> Answer:
         answer = await self._tried(errand, avoided)
         if answer is None and errand.tried and errand.deaths < MOST_DEATHS and await self._is_back(errand):
             errand.tried.clear()
             answer = await self._tried(errand, avoided)
         if answer is not None:
             return answer
-        raise errand.failure or self._none_ready(model)
+        raise errand.failure or self._none_ready(errand.model)
 
-    async def _tried(self, errand: "Errand", avoided: list[Member]) -> Answer | None:
+    async def _tried(self, errand: Errand, avoided: list[Member]) -> Answer | None:
         """The answer of the first engine that gives one, else one that says what is wrong; None if there is neither."""
         refused: Answer | None = None
         while errand.deaths < MOST_DEATHS:
@@ -146,7 +182,7 @@ class Pool:
             refused = answer
         return refused
 
-    async def _is_back(self, errand: "Errand") -> bool:
+    async def _is_back(self, errand: Errand) -> bool:
         """Whether an engine is ready before `engine_wait_s` is over; who has lost one is worth a wait."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._settings.engine_wait_s
@@ -156,7 +192,7 @@ class Pool:
             await asyncio.sleep(LOOK_S)
         return False
 
-    def _choose(self, errand: "Errand", excluded: Sequence[Member]) -> Member | None:
+    def _choose(self, errand: Errand, excluded: Sequence[Member]) -> Member | None:
         """None when no engine is left; Overloaded when those that are have as much as they may."""
         model = errand.model
         ready = [each for each in self.engines if each.ready and each.serves(model) and each not in excluded]
@@ -237,6 +273,11 @@ class Pool:
         if model is None:
             raise self._none_ready(None)
         return model
+
+
+def is_answer(answer: Answer) -> bool:
+    """Whether an engine's answer is one, and not a failure that another engine may mend."""
+    return answer.failure is None and refusal(answer) is None
 
 
 def refusal(answer: Answer) -> ServerError | None:

@@ -90,13 +90,23 @@ class VllmEngine:
         """See `Engine.ask`."""
         try:
             return await self._wire.request(method, path, body, headers)
-        except EngineUnavailable as exc:  # nobody listens: no need to wait for the next probe
+        except (EngineUnavailable, EngineFailed) as exc:
+            self.failed(exc)
+            raise
+
+    def ask_at_once(
+        self, method: str, path: str, body: bytes, headers: bytes, on_ready: Callable[[], None]
+    ) -> Answer | None:
+        """See `Engine.ask_at_once`."""
+        return self._wire.request_at_once(method, path, body, headers, on_ready)
+
+    def failed(self, failure: BaseException) -> None:
+        """See `Engine.failed`."""
+        if isinstance(failure, EngineUnavailable):  # nobody listens: no need to wait for the next probe
             self._failures = PROBES_TO_EJECT
-            self._say(exc.message)
-            raise
-        except EngineFailed:
+            self._say(failure.message)
+        elif isinstance(failure, EngineFailed):
             self._look_now.set()
-            raise
 
     def give_up(self) -> None:
         """See `Engine.give_up`."""

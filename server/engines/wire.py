@@ -8,12 +8,11 @@ engines stand on loopback, on a Unix socket or in the operator's own network.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from server.engines.answer import Answer, Connection
 from server.errors import EngineFailed, EngineTimeout, EngineUnavailable, Overloaded, RequestTimeout
-
-STALE_S = 0.25
-"""A kept connection that ends sooner after a request was sent had been closed before; later, the engine died at it."""
 
 
 class Wire:
@@ -56,17 +55,11 @@ class Wire:
 
         Raises EngineUnavailable, EngineFailed, EngineTimeout or Overloaded. Cancelling cuts the connection.
         """
-        head = b"%b %b%b%bcontent-length: %d\r\n\r\n" % (
-            method.encode(),
-            path.encode(),
-            self._common_head,
-            headers,
-            len(body),
-        )
+        head = self._head(method, path, headers, len(body))
         connection = self._kept() or await self._awaited()
         while True:
             waiter = self.loop.create_future()
-            answer = Answer(connection, waiter)
+            answer = Answer(connection, partial(_done, waiter))
             connection.send(answer, head, body)
             try:
                 await waiter
@@ -76,17 +69,32 @@ class Wire:
             if answer.failure is None:
                 return answer
             answer.close()
-            if not self._was_stale(connection, answer):
+            if not answer.is_stale:
                 raise answer.failure
             try:
                 connection = await self._connect()
             except EngineUnavailable as exc:
                 raise EngineFailed("the engine went away when it had the request") from exc
 
-    def _was_stale(self, connection: Connection, answer: Answer) -> bool:
-        """Whether the engine closed a kept connection before it had the request, which may then go out on a new one."""
-        soon = self.loop.time() - connection.touched_s < STALE_S
-        return soon and connection.used and answer.status == 0 and isinstance(answer.failure, EngineFailed)
+    def request_at_once(
+        self, method: str, path: str, body: bytes, headers: bytes, on_ready: Callable[[], None]
+    ) -> Answer | None:
+        """The same on a connection that is kept; None if there is none. `on_ready` is as `Answer` has it."""
+        connection = self._kept()
+        if connection is None:
+            return None
+        answer = Answer(connection, on_ready)
+        connection.send(answer, self._head(method, path, headers, len(body)), body)
+        return answer
+
+    def _head(self, method: str, path: str, headers: bytes, length: int) -> bytes:
+        return b"%b %b%b%bcontent-length: %d\r\n\r\n" % (
+            method.encode(),
+            path.encode(),
+            self._common_head,
+            headers,
+            length,
+        )
 
     def _kept(self) -> Connection | None:
         """A connection that is open and has nothing to do."""
@@ -191,6 +199,11 @@ class Wire:
         self._sweeper.cancel()
         for connection in list(self._all):
             connection.close()
+
+
+def _done(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def parse_url(url: str) -> tuple[str, int, str]:

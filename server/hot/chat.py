@@ -1,15 +1,16 @@
 """The hot path: chat completions and their siblings, raw ASGI, the engine's bytes handed on one to one.
 
 Life of a request: method and key, the body (`Link.body`), its rewriting (`rewrite`), a place (`admission`), its media
-(`MediaLoader`), an engine (`Pool.ask`), then either one tidied JSON answer or a stream (`Unbroken`). The engine's first
-event is awaited before the status line goes out, so that a failed engine is a 5xx and not a 200. One watcher a request
-cuts the engine off the moment the client leaves, streaming or not.
+(`MediaLoader`), an engine (`Pool.ask`), then either one tidied JSON answer or a stream (`Unbroken`). A request that
+waits for nothing but its whole answer takes the same steps without a task (`AtOnce`). The engine's first event is
+awaited before the status line goes out, so that a failed engine is a 5xx and not a 200. One watcher a request cuts the
+engine off the moment the client leaves, streaming or not.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -24,10 +25,11 @@ from server.edge.departure import Departure
 from server.edge.http import Link
 from server.edge.middleware import LEFT, Exchange
 from server.engines.answer import Answer
-from server.engines.pool import Pool
+from server.engines.pool import Errand, Pool
 from server.engines.work import PLAIN, Work
 from server.errors import GatewayError, InternalError, MethodNotAllowed, MissingField, UnsupportedContentType
 from server.hot import rewrite
+from server.hot.at_once import AtOnce
 from server.hot.counting import Tally, usage_in
 from server.hot.rewrite import MediaPart, Prepared, Source
 from server.hot.unbroken import Asked, Unbroken
@@ -77,82 +79,109 @@ class Chat:
 
     def __init__(self, settings: Settings, pool: Pool, media: Loader, gate: Gate, departure: Departure) -> None:
         self._settings = settings
-        self._pool = pool
+        self.pool = pool
         self._media = media
-        self._gate = gate
-        self._departure = departure
+        self.gate = gate
+        self.departure = departure
 
     def serves(self, path: str) -> bool:
         """See `HotPath.serves`."""
         return path in FORMS
+
+    def at_once(self, link: Link, exchange: Exchange, finish: Callable[[Exchange], None]) -> bool:
+        """See `HotPath.at_once`."""
+        exchange.route = exchange.path
+        return AtOnce(self, link, exchange, finish).begin()
 
     async def serve(self, link: Link, exchange: Exchange) -> None:
         """See `HotPath.serve`."""
         exchange.route = exchange.path
         try:
             await self._serve(link, exchange)
-        except GatewayError as failure:
-            if exchange.status:
-                link.end(error_event(failure))
-            else:
-                _refuse(link, exchange, failure)
-        except ClientLeft:
-            exchange.status = LEFT
-        except Exception:
-            log.exception("request %s failed", exchange.id.decode())
-            if exchange.status:
-                link.cut()
-            else:
-                _refuse(link, exchange, InternalError("the server made a mistake; its log has the request id"))
+        except Exception as failure:
+            self.fail(link, exchange, failure)
         finally:
             link.forget()
 
-    async def _serve(self, link: Link, exchange: Exchange) -> None:
-        settings = self._settings
+    def fail(self, link: Link, exchange: Exchange, failure: Exception) -> None:
+        """Tell the client what went wrong, as far as that can still be told."""
+        if isinstance(failure, ClientLeft):
+            exchange.status = LEFT
+            return
+        if not isinstance(failure, GatewayError):
+            log.error("request %s failed", exchange.id.decode(), exc_info=failure)
+            if exchange.status:
+                link.cut()
+                return
+            failure = InternalError("the server made a mistake; its log has the request id")
+        if exchange.status:
+            link.end(error_event(failure))
+        else:
+            _refuse(link, exchange, failure)
+
+    def caller(self, exchange: Exchange) -> Caller:
+        """Who asks, if the request's head is in order. Raises what is wrong with it."""
         if exchange.method != "POST":
             raise MethodNotAllowed(f"{exchange.path} takes POST, not {exchange.method}", headers={"allow": "POST"})
-        caller = self._gate.caller(exchange, SCOPES[exchange.path])
-        check_length(exchange.headers, settings.max_body_bytes)
+        caller = self.gate.caller(exchange, SCOPES[exchange.path])
+        check_length(exchange.headers, self._settings.max_body_bytes)
         content_type = exchange.headers.get(b"content-type", b"application/json")
         if b"json" not in content_type.lower():
             raise UnsupportedContentType(
                 f"content-type is {content_type.decode('latin-1')[:100]}; it must be application/json",
                 param="content-type",
             )
-        visit = self._gate.at_once(exchange, caller) or await self._gate.arrive(exchange, caller)
+        return caller
+
+    async def _serve(self, link: Link, exchange: Exchange) -> None:
+        settings = self._settings
+        caller = self.caller(exchange)
+        visit = self.gate.at_once(exchange, caller) or await self.gate.arrive(exchange, caller)
         handed: list[View] = []
         try:
             raw = await link.body(settings.max_body_bytes, settings.body_timeout_s)
             visit.settle(len(raw))
-            task = asyncio.current_task()
-            assert task is not None
-            link.watch(task.cancel)
-            try:
-                await self._answer(raw, link, exchange, visit, handed)
-            except asyncio.CancelledError:
-                if link.left:
-                    task.uncancel()
-                    raise ClientLeft from None
-                if self._departure.over:
-                    task.uncancel()
-                    raise self._departure.failure() from None
-                raise
+            await self.watched(link, self._answer(raw, link, exchange, visit, handed))
         finally:
             visit.leave()
             for view in handed:
                 view.release()
 
+    async def watched(self, link: Link, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, unless the client leaves, or the server: raises ClientLeft, Leaving."""
+        task = asyncio.current_task()
+        assert task is not None
+        link.watch(task.cancel)
+        try:
+            await work
+        except asyncio.CancelledError:
+            if link.left:
+                task.uncancel()
+                raise ClientLeft from None
+            if self.departure.over:
+                task.uncancel()
+                raise self.departure.failure() from None
+            raise
+
+    def prepared(self, raw: bytearray, exchange: Exchange, caller: Caller) -> tuple[Prepared, str | None]:
+        """What the body asks for, and of which model."""
+        prepared = rewrite.rewritten(raw, FORMS[exchange.path], self._settings)
+        model = self._resolve_model(prepared, caller)
+        exchange.model = model or ""
+        return prepared, model
+
+    def notes(self, exchange: Exchange, prepared: Prepared) -> bytes:
+        """Header lines that say what was done to a request; counts it."""
+        return _notes(exchange.path, prepared)
+
     async def _answer(self, raw: bytearray, link: Link, exchange: Exchange, visit: Visit, handed: list[View]) -> None:
         """`handed` gets what engines were handed by file, to be taken back."""
         caller = visit.caller
-        form = FORMS[exchange.path]
-        prepared = rewrite.rewritten(raw, form, self._settings)
-        model = self._resolve_model(prepared, caller)
-        exchange.model = model or ""
-        notes = _notes(exchange.path, prepared)
+        prepared, model = self.prepared(raw, exchange, caller)
+        notes = self.notes(exchange, prepared)
         visual_tokens = parts_tokens(prepared.media, self._settings) if prepared.media else 0
-        if not self._gate.admits(exchange, visit, visual_tokens):
-            await self._gate.admit(exchange, visit, visual_tokens)
+        if not self.gate.admits(exchange, visit, visual_tokens):
+            await self.gate.admit(exchange, visit, visual_tokens)
         if exchange.quota is not None:
             notes += _header_lines(exchange.quota.headers())
         work = PLAIN
@@ -160,28 +189,58 @@ class Chat:
             sizes, work = await self._load_media(exchange.path, prepared.media, handed)
             notes += b"x-model-input-size: %b\r\n" % sizes
             exchange.visual_tokens = work.visual_tokens
-        asks_usage = bool(caller.cache_salt) and _ask_usage(prepared, form)
-        payload = _payload(prepared, raw, caller.cache_salt if form.is_cached else "", asks_usage=asks_usage)
-        headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id
-        headers += exchange.trace_head()
+        asks_usage = bool(caller.cache_salt) and _ask_usage(prepared, FORMS[exchange.path])
+        payload = self.payload(exchange, prepared, raw, caller, asks_usage=asks_usage)
+        errand = Errand("POST", exchange.path, payload, self.headers(exchange), model, work)
         asked_s = time.perf_counter()
-        answer = await self._pool.ask("POST", exchange.path, payload, headers, model, work)
+        answer = await self.pool.ask_for(errand)
         try:
-            if answer.status != 200:
-                raise engine_error(answer.status, answer.body(), *form.text_fields[:1])
-            if answer.is_stream:
-                tally = exchange.tally = Tally(hide_usage=asks_usage)
-                asked = Asked(exchange.path, payload, headers, model, work)
-                unbroken = Unbroken(self._pool, asked, prepared.body, link, tally, self._settings.engine_wait_s)
-                await _stream(answer, unbroken, link, exchange, notes, *form.text_fields[:1])
-            else:
-                body = form.tidy(answer.body(), prepared.body) if form.tidy else answer.body()
-                exchange.count(*(usage_in(body) or (0, 0)))
-                exchange.begin(200)
-                link.answer(200, JSON_HEAD % (exchange.id, notes), body)
+            await self.deliver(answer, errand, prepared, link, exchange, notes, hide_usage=asks_usage)
         finally:
             answer.close()
             stages.add("engine", asked_s, time.perf_counter())
+
+    def payload(
+        self, exchange: Exchange, prepared: Prepared, raw: bytearray, caller: Caller, *, asks_usage: bool
+    ) -> bytes:
+        """The body for the engine."""
+        salt = caller.cache_salt if FORMS[exchange.path].is_cached else ""
+        return _payload(prepared, raw, salt, asks_usage=asks_usage)
+
+    def headers(self, exchange: Exchange) -> bytes:
+        """Header lines for the engine."""
+        return b"content-type: application/json\r\nx-request-id: %b\r\n" % exchange.id + exchange.trace_head()
+
+    async def deliver(
+        self,
+        answer: Answer,
+        errand: Errand,
+        prepared: Prepared,
+        link: Link,
+        exchange: Exchange,
+        notes: bytes,
+        *,
+        hide_usage: bool = False,
+    ) -> None:
+        """Hand on what an engine answers, streamed or whole."""
+        if answer.status == 200 and answer.is_stream:
+            tally = exchange.tally = Tally(hide_usage=hide_usage)
+            asked = Asked(errand.path, errand.body, errand.headers, errand.model, errand.work)
+            unbroken = Unbroken(self.pool, asked, prepared.body, link, tally, self._settings.engine_wait_s)
+            await _stream(answer, unbroken, link, exchange, notes, *FORMS[exchange.path].text_fields[:1])
+        else:
+            self.tell(answer, prepared, link, exchange, notes)
+
+    def tell(self, answer: Answer, prepared: Prepared, link: Link, exchange: Exchange, notes: bytes) -> None:
+        """Hand on a whole answer. Raises the error that it is."""
+        form, body = FORMS[exchange.path], answer.body()
+        if answer.status != 200:
+            raise engine_error(answer.status, body, *form.text_fields[:1])
+        if form.tidy is not None:
+            body = form.tidy(body, prepared.body)
+        exchange.count(*(usage_in(body) or (0, 0)))
+        exchange.begin(200)
+        link.answer(200, JSON_HEAD % (exchange.id, notes), body)
 
     def _resolve_model(self, prepared: Prepared, caller: Caller) -> str | None:
         name = prepared.body.get("model")
@@ -189,7 +248,7 @@ class Chat:
             if caller.models is not None:
                 raise MissingField("model is missing; the key is not for all models", param="model")
             return None
-        model = self._pool.resolve(name)
+        model = self.pool.resolve(name)
         if caller.models is not None:
             check_model(caller, name, model)
         if model != name:

@@ -75,14 +75,14 @@ class Seeing:
         self.errors: deque[ErrorSeen] = deque(maxlen=MOST_ERRORS)
         self._log = AccessLog(enabled=settings.access_log, form=settings.log_format)
         self._tracer = open_tracer(settings)
-        self._notes_stages = self._tracer is not None or (settings.access_log and settings.log_format == "json")
+        self.needs_task = self._tracer is not None or (settings.access_log and settings.log_format == "json")
         self._over: list[Exchange] = []
         metrics.CALLER_REQUESTS.read = self._caller_requests
         metrics.CALLER_TOKENS.read = self._caller_tokens
 
     def begin(self, exchange: Exchange) -> None:
         """See `Observer.begin`."""
-        if self._notes_stages:
+        if self.needs_task:
             exchange.stages = stages.noted()
         if self._tracer is not None:
             exchange.trace = self._tracer.begin(exchange.headers)

@@ -25,6 +25,8 @@ MOST_CUTS = 6
 """So many engines may break off at one answer, with words between them."""
 FOLD_EVENTS = 1024
 """Texts are kept as they were written until there are so many; most streams are never looked at."""
+MOST_UNREAD = 8
+"""Whole events that are kept like that; with more of them it may be that what surrounds a text has changed."""
 NEWLINE = ord("\n")
 """As a number it is found three times as fast as in bytes."""
 
@@ -184,7 +186,10 @@ class Said:
         self.problem = ""
         """Why nobody can go on from here."""
         self._texts: list[str] = []
-        self._kept: list[bytes] = []
+        self._kept: list[bytes | tuple[bytes]] = []
+        """Texts, and whole events in tuples."""
+        self._unread = 0
+        """Whole events among them: a stream's last ones, mostly, which nobody will ask for."""
         self._before, self._begin = b"\0", 1
         """How events with text begin, and how much of them that is; no event begins with a zero."""
         self._after, self._end = b"\0", -1
@@ -212,14 +217,22 @@ class Said:
 
     def add(self, data: bytes) -> None:
         """Whole events that went out."""
+        if self._end < -1 and self._unread < MOST_UNREAD:  # what surrounds a text is known: no need to look at others
+            self._unread += 1
+            self._kept.append((data,))
+            return
         self.read()
         self._read_events(data)
 
     def read(self) -> None:
         """Look at what was kept."""
         kept, self._kept = self._kept, []
+        self._unread = 0
         before, after = self._before, self._after
         for text in kept:
+            if isinstance(text, tuple):
+                self._read_events(*text)
+                continue
             try:
                 self._texts.append(orjson.loads(b'"%b"' % text))
                 self.chunks += bool(text)

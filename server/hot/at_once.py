@@ -3,8 +3,8 @@ in the call that brings the answer's last byte.
 
 That is most requests that have no picture and are not streamed. With a task, the coroutines in it and the loop's turns
 between them each costs an eighth more (`benchmarks.overhead.run`: 74 us, 65 without). What has to wait for anything
-else is `Chat.serve`'s: for a body that is not here yet, pictures, a place, limits that are counted, a connection. What
-one engine fails is asked of another in a task.
+else is `Chat.serve`'s: for a body that is not here yet, pictures, a place, limits that are counted, a connection; and
+whatever has its stages noted, which a task's context holds. What one engine fails is asked of another in a task.
 """
 
 import asyncio

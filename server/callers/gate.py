@@ -20,11 +20,12 @@ TEXT_BYTES_PER_TOKEN = 4
 class Gate:
     """Auth, limits and admission, in this order."""
 
-    def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, admission: Admission) -> None:
+    def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, admission: Admission | None) -> None:
+        """Without `admission` it is another one's, which `server.workers.shared` asks."""
         self._settings = settings
         self._auth = auth
         self._limiter = limiter
-        self.admission = admission
+        self._admission = admission
 
     def caller(self, exchange: Exchange, task: str) -> Caller:
         """Who asks for `task`. Raises AuthenticationFailed, PermissionDenied."""
@@ -45,7 +46,8 @@ class Gate:
         return None if self._limiter.limits(caller) else self._let_in(exchange, caller)
 
     def _let_in(self, exchange: Exchange, caller: Caller) -> Visit:
-        return self.admission.arrive(caller, declared_bytes(exchange.headers, self._settings.max_body_bytes))
+        assert self._admission is not None
+        return self._admission.arrive(caller, declared_bytes(exchange.headers, self._settings.max_body_bytes))
 
     def admits(self, exchange: Exchange, visit: Visit, visual_tokens: int) -> bool:
         """Take the places that the request weighs, if nothing stands against it; else `admit` waits for them."""

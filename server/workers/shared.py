@@ -1,0 +1,104 @@
+"""The worker's side of what all workers share; `desk.py` is the other end. The parent decides, in the order in which it
+is asked, so limits, shares and turns are those of one process. A request asks twice and tells twice.
+"""
+
+import itertools
+import time
+from typing import Any
+
+from server.callers.admission import Visit
+from server.callers.auth import Auth
+from server.callers.gate import Gate
+from server.callers.keys import Caller
+from server.callers.limits import Left, Limiter
+from server.callers.weighing import declared_bytes
+from server.edge.middleware import Exchange
+from server.settings import Settings
+from server.workers.line import Line
+
+
+class SharedVisit(Visit):
+    """A visit that the parent keeps."""
+
+    __slots__ = ("_line", "_number")
+
+    def __init__(self, line: Line, number: int, caller: Caller, body_bytes: int) -> None:
+        self._line = line
+        self._number = number
+        self.caller = caller
+        self.bytes = body_bytes
+        self.weight = 0
+        self.entered_s = time.monotonic()
+
+    def settle(self, body_bytes: int) -> None:
+        """See `Visit.settle`."""
+        if body_bytes != self.bytes:
+            self.bytes = body_bytes
+            self._line.tell("settle", self._number, body_bytes)
+
+    def enter(self, weight: int) -> bool:
+        """Nothing can be had without asking."""
+        return False
+
+    async def wait(self, weight: int) -> float:
+        """See `Visit.wait`."""
+        waited_s: float = await self._line.call("wait", self._number, weight)
+        self.weight = weight
+        return waited_s
+
+    def leave(self) -> None:
+        """See `Visit.leave`."""
+        self._line.tell("leave", self._number)
+
+
+class SharedGate(Gate):
+    """The gate of a worker."""
+
+    def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, line: Line) -> None:
+        super().__init__(settings, auth, limiter, None)
+        self._line = line
+        self._numbers = itertools.count(1)
+
+    async def arrive(self, exchange: Exchange, caller: Caller) -> Visit:
+        """See `Gate.arrive`."""
+        if self._limiter.limits(caller):
+            exchange.quota = await self._limiter.arrive(caller)
+        number, body_bytes = next(self._numbers), declared_bytes(exchange.headers, self._settings.max_body_bytes)
+        told = (caller.name, caller.priority, caller.share, caller.concurrent)
+        try:
+            await self._line.call("arrive", number, told, body_bytes)
+        except BaseException:  # who asks has left meanwhile
+            self._line.tell("leave", number)
+            raise
+        return SharedVisit(self._line, number, caller, body_bytes)
+
+    def at_once(self, exchange: Exchange, caller: Caller) -> Visit | None:
+        """The parent must be asked."""
+        return None
+
+
+class SharedCounters:
+    """The counters of limits, which the parent keeps; see `Counters`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+    async def request(self, name: str, limit: int) -> tuple[bool, Left]:
+        """See `Counters.request`."""
+        return _left(await self._line.call("count request", name, limit))
+
+    async def spend(self, name: str, limit: int, tokens: int) -> tuple[bool, Left]:
+        """See `Counters.spend`."""
+        return _left(await self._line.call("count tokens", name, limit, tokens))
+
+    async def settle(self, name: str, limit: int, tokens: int) -> None:
+        """See `Counters.settle`."""
+        await self._line.call("settle tokens", name, limit, tokens)
+
+
+def _left(answer: Any) -> tuple[bool, Left]:
+    granted, left = answer
+    return granted, Left(**left)

@@ -128,7 +128,12 @@ async def join(words: Sequence[str]) -> Crew:
         raise LineEnded
     begun: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     handlers: dict[str, Any] = {"begin": begun.set_result}
-    line = Line(handlers)
+    line = Line(handlers, on_end=_end_at_once)
     await line.open(socket.socket(fileno=line_at))
     entrance = Entrance(socket.socket(fileno=door_at), line)
     return Crew(line, entrance, await begun, handlers)
+
+
+def _end_at_once() -> None:
+    """The parent is gone, or has lost us: nobody can be let in any more, and the next worker is better off."""
+    os._exit(1)

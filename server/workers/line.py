@@ -115,25 +115,28 @@ class Line(asyncio.Protocol):
     def _work(self, number: int, name: str, values: list[Any]) -> None:
         try:
             answer = self._handlers[name](*values)
+            if not inspect.isawaitable(answer):
+                self._answer(number, answer)
+                return
         except Exception as exc:
             self._fail(number, name, exc)
             return
-        if inspect.isawaitable(answer):
-            work = asyncio.ensure_future(answer)
-            self._working.add(work)
-            work.add_done_callback(lambda work: self._worked(number, name, work))
-        elif number:
-            self._send([number, None, answer])
+        work = asyncio.ensure_future(answer)
+        self._working.add(work)
+        work.add_done_callback(lambda work: self._worked(number, name, work))
 
     def _worked(self, number: int, name: str, work: "asyncio.Future[Any]") -> None:
         self._working.discard(work)
         if work.cancelled():
             return
-        failure = work.exception()
-        if isinstance(failure, Exception):
-            self._fail(number, name, failure)
-        elif number and not self.ended:
-            self._send([number, None, work.result()])
+        try:
+            self._answer(number, work.result())
+        except Exception as exc:
+            self._fail(number, name, exc)
+
+    def _answer(self, number: int, answer: Any) -> None:
+        if number and not self.ended:
+            self._send([number, None, answer])
 
     def _fail(self, number: int, name: str, failure: Exception) -> None:
         if not isinstance(failure, GatewayError):

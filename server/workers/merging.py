@@ -18,10 +18,11 @@ Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
 Rule = Callable[[Iterable[float]], float]
 STATE = "qvl_engine_state"
 GAUGES: dict[str, Rule] = {
-    "qvl_requests_in_flight": sum,  # of the parent, who alone has these four
+    "qvl_requests_in_flight": sum,  # of the parent, who alone has these five
     "qvl_requests_waiting": sum,
     "qvl_places": sum,
     "qvl_request_body_bytes": sum,
+    "qvl_workers": sum,
     "qvl_engine_ready": min,  # 1 when it takes requests from every worker
     "qvl_engine_requests_in_flight": sum,
     STATE: max,  # of the worst state alone

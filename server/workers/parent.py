@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from server.callers.places import expose
+from server.seeing import metrics
 from server.settings import Settings
 from server.workers.desk import Office
 from server.workers.line import Handlers, LineEnded
@@ -29,7 +30,8 @@ FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.5, 30.0
 STEADY_S = 30.0
 """A worker that lived so long starts the backoff anew."""
 FIRST_TRIES = 3
-"""Where no worker was ever ready, one that has died so often is given up, and with it the server."""
+"""Where no worker was ever ready, one that was killed so often is given up, and with it the server; one that ends by
+itself at once: it would again."""
 WATCH_S = 1.0
 QUIET_S = 6.0
 """A worker that says nothing for so long, though it reports every two seconds, gets no connections while others do."""
@@ -64,6 +66,7 @@ class Parent:
         self._hurry = asyncio.Event()
         self._signals: list[signal.Signals] = []
         expose(self._office.admission)
+        metrics.WORKERS.read = lambda: iter([((), sum(each.ready for each in self._processes.values()))])
 
     @property
     def should_exit(self) -> bool:
@@ -122,11 +125,12 @@ class Parent:
             if self._stopping.is_set():
                 return
             deaths_in_a_row = 1 if time.monotonic() - begun_s > STEADY_S else deaths_in_a_row + 1
-            if not self.started and deaths_in_a_row >= FIRST_TRIES:
+            if not self.started and (status > 0 or deaths_in_a_row >= FIRST_TRIES):
                 log.error("worker %d cannot start; the log above says why", place)
                 self.should_exit = True
                 return
             wait_s = min(FIRST_BACKOFF_S * 2 ** (deaths_in_a_row - 1), MOST_BACKOFF_S)
+            metrics.WORKER_DEATHS.add()
             why = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             log.error("worker %d (process %d) %s; another starts in %g s", place, process.pid, why, wait_s)
             with contextlib.suppress(TimeoutError):

@@ -27,7 +27,7 @@ def worker_part(seeing: Seeing, pool: Pool) -> Part:
         "metrics": families_of(metrics.REGISTRY),
         "usage": seeing.ledger.written(),
         "pulse": seeing.pulse.written(),
-        "errors": list(seeing.errors),
+        "errors": [list(error) for error in seeing.errors],
         "engines": engines,
     }
 
@@ -53,7 +53,7 @@ def left_by(parts: Iterable[Part]) -> Part:
         "metrics": counted(merged(part["metrics"] for part in parts)),
         "usage": ledger.written(),
         "pulse": pulse.written(),
-        "errors": errors,
+        "errors": [list(error) for error in errors],
         "engines": [],
     }
 

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -84,7 +85,7 @@ class Process:
         except OSError:  # it is gone, or too many wait for it already
             return False
         self.connections += 1
-        self.handed_s = asyncio.get_running_loop().time()
+        self.handed_s = time.monotonic()
         return True
 
     def close_door(self) -> None:
@@ -97,6 +98,8 @@ class Process:
     def _on_end(self) -> None:
         self.desk.close()
         self._silent.set()
+        if self._process is not None and self._process.returncode is None:
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, self.tell_to_leave, signal.SIGKILL)
 
     def tell_to_leave(self, number: signal.Signals) -> None:
         """Send a signal."""

@@ -14,6 +14,7 @@ from limits.aio.storage import MemoryStorage
 from server.callers.admission import Admission, Visit
 from server.callers.keys import Caller
 from server.callers.limits import Counters
+from server.errors import GatewayError
 from server.settings import Settings
 from server.workers.line import Line, LineEnded
 
@@ -52,6 +53,8 @@ class Desk:
         self._visits: dict[int, Visit] = {}
         """By the worker's own numbers."""
         self._waiting: dict[int, asyncio.Task[float]] = {}
+        self._refused: dict[int, GatewayError] = {}
+        """Visits that were not let in, until they ask for a place."""
 
     @property
     def visits(self) -> int:
@@ -62,6 +65,7 @@ class Desk:
         """What the worker may ask."""
         return {
             "arrive": self._arrive,
+            "come": self._come,
             "settle": self._settle,
             "wait": self._wait,
             "leave": self._leave,
@@ -82,10 +86,19 @@ class Desk:
     def _arrive(self, number: int, caller: list[Any], body_bytes: int) -> None:
         self._visits[number] = self._office.admission.arrive(self._office.caller(*caller), body_bytes)
 
+    def _come(self, number: int, caller: list[Any], body_bytes: int) -> None:
+        try:
+            self._arrive(number, caller, body_bytes)
+        except GatewayError as failure:
+            self._refused[number] = failure
+
     def _settle(self, number: int, body_bytes: int) -> None:
-        self._visits[number].settle(body_bytes)
+        if (visit := self._visits.get(number)) is not None:
+            visit.settle(body_bytes)
 
     def _wait(self, number: int, weight: int) -> "float | asyncio.Task[float]":
+        if number in self._refused:
+            raise self._refused.pop(number)
         visit = self._visits[number]
         if visit.enter(weight):
             return 0.0
@@ -96,7 +109,8 @@ class Desk:
     def _leave(self, number: int) -> None:
         visit = self._visits.pop(number, None)
         waiting = self._waiting.get(number)
-        if visit is None:  # it was not let in
+        if visit is None:
+            self._refused.pop(number, None)
             return
         if waiting is None:
             visit.leave()

@@ -1,5 +1,9 @@
 """The worker's side of what all workers share; `desk.py` is the other end. The parent decides, in the order in which it
-is asked, so limits, shares and turns are those of one process. A request asks twice and tells twice.
+is asked, so limits, shares and turns are those of one process.
+
+A chat request of few bytes tells that it is here and asks for its places in one go, one round trip in all: where it may
+not be here, it learns so when it asks. One of many bytes, or of a key with limits a minute, asks before its body is
+read.
 """
 
 import itertools
@@ -15,6 +19,9 @@ from server.callers.weighing import declared_bytes
 from server.edge.middleware import Exchange
 from server.settings import Settings
 from server.workers.line import Line
+
+SMALL_BYTES = 65536
+"""Bodies up to it are read before it is known whether they may be."""
 
 
 class SharedVisit(Visit):
@@ -59,22 +66,26 @@ class SharedGate(Gate):
         self._line = line
         self._numbers = itertools.count(1)
 
+    def at_once(self, exchange: Exchange, caller: Caller) -> Visit | None:
+        """See `Gate.at_once`; a refusal is raised by `admit`."""
+        body_bytes = declared_bytes(exchange.headers, self._settings.max_body_bytes)
+        if body_bytes > SMALL_BYTES or self._limiter.limits(caller):
+            return None
+        number = next(self._numbers)
+        self._line.tell("come", number, _told(caller), body_bytes)
+        return SharedVisit(self._line, number, caller, body_bytes)
+
     async def arrive(self, exchange: Exchange, caller: Caller) -> Visit:
         """See `Gate.arrive`."""
         if self._limiter.limits(caller):
             exchange.quota = await self._limiter.arrive(caller)
         number, body_bytes = next(self._numbers), declared_bytes(exchange.headers, self._settings.max_body_bytes)
-        told = (caller.name, caller.priority, caller.share, caller.concurrent)
         try:
-            await self._line.call("arrive", number, told, body_bytes)
+            await self._line.call("arrive", number, _told(caller), body_bytes)
         except BaseException:  # who asks has left meanwhile
             self._line.tell("leave", number)
             raise
         return SharedVisit(self._line, number, caller, body_bytes)
-
-    def at_once(self, exchange: Exchange, caller: Caller) -> Visit | None:
-        """The parent must be asked."""
-        return None
 
 
 class SharedCounters:
@@ -97,6 +108,11 @@ class SharedCounters:
     async def settle(self, name: str, limit: int, tokens: int) -> None:
         """See `Counters.settle`."""
         await self._line.call("settle tokens", name, limit, tokens)
+
+
+def _told(caller: Caller) -> tuple[Any, ...]:
+    """What admission looks at of a caller; see `Office.caller`."""
+    return caller.name, caller.priority, caller.share, caller.concurrent
 
 
 def _left(answer: Any) -> tuple[bool, Left]:

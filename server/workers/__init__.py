@@ -31,7 +31,7 @@ What is approximate: a chat request of few bytes reads its body before it is kno
 worker that is killed takes along what it counted since its last report, two seconds at most, and its idempotent
 answers; `qvl_engine_ejections` counts an engine once for each worker that saw it go.
 
-What it costs, measured before a mock engine on a core shared with others: the parent 40 us of CPU a request and 0.1 ms a
-connection, a worker 60 us a request more than the 130 us of one that is alone. So two workers give less than twice of one
-where answers are short; it pays where streams or pictures are many.
+What it costs, measured before a mock engine on a core shared with others: the parent 40 us of CPU a request and 0.1 ms
+a connection, a worker 60 us a request more than the 130 us of one that is alone. So two workers give less than twice of
+one where answers are short; it pays where streams or pictures are many.
 """

@@ -57,6 +57,8 @@ class Entrance:
                 return
             except OSError:
                 said, descriptors = b"", []
+            if said and not descriptors:  # no more files may be open here: the kernel has closed it
+                self._line.tell("closed")
             for descriptor in descriptors:
                 opening = asyncio.create_task(self._connect(socket.socket(fileno=descriptor)))
                 self._opening.add(opening)

@@ -39,6 +39,8 @@ HUNG_S = 60.0
 """And after so long it is killed: another one takes its place."""
 PART_S = 2.0
 """Longest wait for a worker to tell of itself; of one that does not, what it told last counts."""
+ANSWER_S = 5.0
+"""And for it to do something."""
 LAST_STEPS_S = 15.0
 """What a worker has beyond `leave_limit_s`, to put batches back and to write what is left."""
 
@@ -233,9 +235,14 @@ class Parent:
             first.line.tell("wake batches")
 
     async def _ask_all(self, name: str, *values: Any) -> list[Any]:
-        """What every worker answers."""
+        """What every worker answers that does in time."""
+
+        async def ask(process: Process) -> Any:
+            async with asyncio.timeout(ANSWER_S):
+                return await process.line.call(name, *values)
+
         ready = [process for process in self._processes.values() if process.ready]
-        answers = await asyncio.gather(*(each.line.call(name, *values) for each in ready), return_exceptions=True)
+        answers = await asyncio.gather(*map(ask, ready), return_exceptions=True)
         return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 

@@ -16,6 +16,8 @@ PAUSE_S = 0.05
 """Between two tries when no worker can take one, or no descriptor is left; they wait in the kernel's queue."""
 DOOR_S = 0.05
 """How long the last ones to connect are waited for, once no more can."""
+CLOSE_S = 5.0
+"""Longest wait for a worker to take the last one."""
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -48,6 +50,8 @@ class Reception:
         self._sockets = sockets
         self._takers = takers
         self._is_open = False
+        self._held: socket.socket | None = None
+        """A connection that no worker could take yet: all have as many before their door as a socket's buffer holds."""
         self._paused: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -67,6 +71,11 @@ class Reception:
             for one in self._sockets:
                 one.listen(0)
             await asyncio.sleep(DOOR_S)
+            deadline_s = asyncio.get_running_loop().time() + CLOSE_S
+            while self._held is not None and asyncio.get_running_loop().time() < deadline_s:  # noqa: ASYNC110
+                await asyncio.sleep(DOOR_S)  # rare, and short
+        if self._held is not None:
+            self._held.close()
         if self._paused is not None:
             self._paused.cancel()
         for one in self._sockets:
@@ -75,6 +84,9 @@ class Reception:
 
     def _resume(self) -> None:
         self._paused = None
+        if not self._hand():
+            self._pause()
+            return
         for one in self._sockets:
             asyncio.get_running_loop().add_reader(one.fileno(), self._accept, one)
 
@@ -87,18 +99,24 @@ class Reception:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(AT_ONCE):
-            takers = self._takers()
-            if not takers:
-                self._pause()
-                return
             try:
-                connection, _ = listener.accept()
+                self._held, _ = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as exc:
                 log.error("a connection could not be accepted: %s", exc.strerror)
                 self._pause()
                 return
-            with connection:
-                if not any(process.hand(connection) for process in takers):
-                    log.error("a connection was closed: no worker could take it")
+            if not self._hand():
+                self._pause()
+                return
+
+    def _hand(self) -> bool:
+        """Give away the connection that is held, if one is; False where no worker can take it now."""
+        if self._held is None:
+            return True
+        if not any(process.hand(self._held) for process in self._takers()):
+            return False
+        self._held.close()
+        self._held = None
+        return True

@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from server.__main__ import RED_DISC
+from server.workers.parent import QUIET_S
 from tests.conftest import ASK, until
 from tests.workers.conftest import ROOT, START_S, alive, engine, one_each, serving, spawned, wait_until
 from tests.workers.test_workers import CHAT, metric
@@ -35,7 +36,7 @@ def worker_of(answer: httpx2.Response, workers: Iterable[int]) -> int:
     return next(pid for pid in workers if ends & {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()})
 
 
-async def whole(client: httpx2.AsyncClient, begun: "asyncio.Event", tokens: int = 60) -> str:
+async def whole(client: httpx2.AsyncClient, begun: "asyncio.Event", tokens: int = 30) -> str:
     """A stream's text, to its end; `begun` when its first bytes are here."""
     text = ""
     async with client.stream("POST", CHAT, json=stream_of(tokens, 50)) as answer:
@@ -75,6 +76,41 @@ async def test_a_worker_that_is_killed_is_replaced_and_the_others_do_not_notice(
             await until(is_counted)
             pair = await one_each(server.url, stack)  # the new one takes its part
             assert len(pair) == 2
+
+
+async def test_a_crowd_that_connects_while_no_worker_looks_is_served_in_the_end(
+    engine_url: str, tmp_path: Path
+) -> None:
+    crowd = 700  # more than two doors hold
+    with serving(tmp_path, engine_url=engine_url) as server, ExitStack() as stack:
+        for pid in server.workers():
+            os.kill(pid, signal.SIGSTOP)
+            stack.callback(os.kill, pid, signal.SIGCONT)
+        async with AsyncExitStack() as connections:
+            address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+            pairs = []
+            for _ in range(crowd):
+                reader, writer = await asyncio.open_connection(*address)
+                connections.callback(writer.close)
+                writer.write(b"GET /healthz HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+                pairs.append((reader, writer))
+            stack.close()
+            async with asyncio.timeout(60):
+                answers = [await reader.read() for reader, _ in pairs]
+        assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200")] == []
+
+
+async def test_a_worker_that_hangs_is_passed_over(engine_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, engine_url=engine_url) as server, ExitStack() as stack:
+        stuck, *_ = server.workers()
+        os.kill(stuck, signal.SIGSTOP)
+        stack.callback(os.kill, stuck, signal.SIGCONT)
+        await asyncio.sleep(QUIET_S + 1)
+        async with AsyncExitStack() as connections:
+            for _ in range(4):
+                fresh = await connections.enter_async_context(httpx2.AsyncClient(base_url=server.url, timeout=30))
+                assert (await fresh.post(CHAT, json=ASK)).status_code == 200
+            assert await metric(fresh, "qvl_workers") == 2  # told by the one for both
 
 
 async def test_a_parent_that_is_killed_leaves_nothing(engine_url: str, tmp_path: Path) -> None:

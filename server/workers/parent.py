@@ -139,9 +139,16 @@ class Parent:
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
     async def _watch(self) -> None:
-        """Kill workers that hang."""
+        """Kill workers that hang, but not those that were held together with us: a container may be paused."""
+        loop = asyncio.get_running_loop()
+        looked_s = patient_until_s = loop.time()
         while True:
             await asyncio.sleep(WATCH_S)
+            if loop.time() - looked_s > QUIET_S:
+                patient_until_s = loop.time() + QUIET_S
+            looked_s = loop.time()
+            if looked_s < patient_until_s:
+                continue
             for process in tuple(self._processes.values()):
                 if process.ready and self._silence_s(process) > HUNG_S:
                     log.error("worker %d says nothing for %g s; it is killed", process.place, HUNG_S)

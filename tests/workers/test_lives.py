@@ -15,6 +15,9 @@ import httpx2
 import pytest
 
 from server.__main__ import RED_DISC
+from server.engines.guard import family
+from server.settings import Settings
+from server.workers import parent
 from server.workers.parent import QUIET_S
 from tests.conftest import ASK, until
 from tests.workers.conftest import ROOT, START_S, alive, engine, one_each, serving, spawned, wait_until
@@ -111,6 +114,29 @@ async def test_a_worker_that_hangs_is_passed_over(engine_url: str, tmp_path: Pat
                 fresh = await connections.enter_async_context(httpx2.AsyncClient(base_url=server.url, timeout=30))
                 assert (await fresh.post(CHAT, json=ASK)).status_code == 200
             assert await metric(fresh, "qvl_workers") == 2  # told by the one for both
+
+
+async def test_a_worker_that_hangs_for_long_is_replaced(
+    engine_url: str, tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent, "HUNG_S", 5)
+    settings = Settings(workers=2, port=unused_tcp_port, media_workers=1, batch_store=str(tmp_path), leave_delay_s=0)
+    server = parent.Parent(settings, [engine_url])
+    serving_it = asyncio.create_task(server.serve())
+    try:
+        await asyncio.wait_for(server.listening.wait(), START_S)
+
+        def workers() -> set[int]:
+            return {pid for pid, command in family(os.getpid()).items() if f" {os.getpid()} " in command}
+
+        before = workers()
+        hung = min(before)
+        os.kill(hung, signal.SIGSTOP)
+        await until(lambda: hung not in workers() and len(workers()) == 2, timeout_s=START_S)
+    finally:
+        server.should_exit = True
+        await serving_it
+    assert not workers()
 
 
 async def test_a_parent_that_is_killed_leaves_nothing(engine_url: str, tmp_path: Path) -> None:

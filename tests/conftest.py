@@ -26,6 +26,22 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests (`scripts/test`), each folder's going to one: it starts its engine, its browser,
+    its Redis once. The engine's begin at once, being the longest; no two vLLMs compete for the cores.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: group_of(item) != "engine")
+
+
+def group_of(item: pytest.Item) -> str:
+    """Which tests go to the same process."""
+    steps = item.path.relative_to(item.config.rootpath).parts
+    return "engine" if item.get_closest_marker("engine") else "/".join(steps[:2])
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, object, object]:
     """A failing test is one, and not the end of the run: CPython 3.11 cannot parse the source that it shows while its

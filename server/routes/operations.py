@@ -10,9 +10,9 @@ from server import __version__
 from server.callers.admission import Admission
 from server.callers.auth import Auth, check_operator
 from server.callers.keys import Caller
-from server.edge.middleware import Exchange
 from server.engines.pool import Pool
 from server.errors import AuthenticationFailed
+from server.exchange import Exchange
 from server.routes.basics import Caller as CallerOfKey
 from server.routes.basics import Engines, exchange_of
 from server.seeing.logs import now

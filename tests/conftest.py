@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvloop
+from xdist.scheduler import LoadScopeScheduling
 
 from benchmarks.overhead.mock import MODEL, Mock
 from server.app import create_server
@@ -26,20 +27,23 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests (`scripts/test`), each folder's going to one: it starts its engine, its browser,
-    its Redis once. The engine's begin at once, being the longest; no two vLLMs compete for the cores.
+    """The engine's tests first: they take longest, and the others run beside them."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/engine/"))
+
+
+class ByFolder(LoadScopeScheduling):
+    """Processes that share the tests (`scripts/test`) take a folder each: it starts its engine, its browser, its Redis
+    once, and no two vLLMs compete for the cores.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=lambda item: group_of(item) != "engine")
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "/".join(nodeid.partition("::")[0].split("/")[:2])
 
 
-def group_of(item: pytest.Item) -> str:
-    """Which tests go to the same process."""
-    steps = item.path.relative_to(item.config.rootpath).parts
-    return "engine" if item.get_closest_marker("engine") else "/".join(steps[:2])
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
+    """Called by pytest-xdist."""
+    return ByFolder(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

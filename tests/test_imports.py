@@ -25,7 +25,7 @@ FOREIGN: dict[str, set[str]] = {
     "httpcore2": {"server.media.fetch"},
     "av": {"server.media"},
     "PIL": {"server.media", "server.tasks"},
-    "vllm": set(),
+    "vllm": {"server.engines.tool_parser"},  # which vLLM loads, and nobody here
     "torch": set(),
     "transformers": set(),
 }

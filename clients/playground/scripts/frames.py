@@ -1,6 +1,7 @@
 """Measures how long the page's main thread is held up: a picture with 100 boxes, and a PDF of 10 pages, as they stream.
 
     python clients/playground/scripts/frames.py
+    chrt -r 20 python clients/playground/scripts/frames.py      on a busy machine, as root: before all other work
 
 Read in Chromium's own trace: tasks of the page's main thread, by the clock and by the CPU. The clock counts what other
 programs took meanwhile; a task of more than 50 ms on an idle machine is a frame that a person sees missing.

@@ -49,8 +49,8 @@ from server.routes.sizing import sizing_routes
 from server.routes.tasks import task_routes
 from server.seeing import metrics
 from server.seeing.observer import Seeing
-from server.seeing.sight import Sight
 from server.settings import Settings
+from server.sight import Sight
 from server.tasks import TASKS
 from server.workers.crew import Crew
 from server.workers.shared import SharedCounters, SharedGate

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from server import tool_calls
 from server.errors import (
     EngineFailed,
     GatewayError,
@@ -14,7 +15,6 @@ from server.errors import (
     NotFound,
     Overloaded,
 )
-from server.hot import tool_calls
 
 CONTEXT_LENGTH = re.compile(
     r"maximum context length|longer than the maximum model length|max_model_len|Prompt length of"

@@ -9,7 +9,7 @@ from server.callers.auth import Auth, check_task
 from server.callers.keys import Caller
 from server.callers.limits import Limiter
 from server.callers.weighing import declared_bytes, places
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 from server.seeing import stages
 from server.settings import Settings
 

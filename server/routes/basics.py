@@ -11,10 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from server.callers import keys
 from server.callers.auth import Auth, check_model
 from server.edge.departure import Departure
-from server.edge.middleware import Exchange
 from server.engines.pool import Pool
 from server.errors import EngineUnavailable, ModelNotFound, quoted
-from server.seeing.sight import Sights
+from server.exchange import Exchange
+from server.sight import Sights
 from server.sizing.cards import card_of
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from server.errors import NotFound, quoted
 from server.routes.basics import Sees
 from server.routes.operations import operator_of
-from server.seeing.sight import Sights
+from server.sight import Sights
 
 engines_routes = APIRouter(prefix="/v1/engines", tags=["operations"], dependencies=[Depends(operator_of)])
 

@@ -9,14 +9,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from server import __version__
 from server.callers.auth import Auth, check_operator
 from server.callers.keys import Caller
-from server.edge.middleware import Exchange
 from server.errors import AuthenticationFailed
+from server.exchange import Exchange
 from server.routes.basics import Caller as CallerOfKey
 from server.routes.basics import Sees, exchange_of
 from server.seeing.logs import now
 from server.seeing.observer import SLOT_S
-from server.seeing.sight import View
 from server.seeing.status_page import HEADERS, page
+from server.sight import View
 
 BASIC = {"www-authenticate": 'Basic realm="status: any name, an operator\'s key as the password", charset="UTF-8"'}
 

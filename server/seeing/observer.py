@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from server.callers.usage import Ledger
-from server.edge.middleware import LEFT, Exchange
+from server.exchange import LEFT, Exchange
 from server.seeing import metrics, stages
 from server.seeing.logs import AccessLog, now
 from server.seeing.telemetry import open_tracer
+from server.seeing.usage import Ledger
 from server.settings import Settings
 
 BATCH = 64

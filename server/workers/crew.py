@@ -15,8 +15,8 @@ from server.batches.service import Batches
 from server.engines.guard import PR_SET_PDEATHSIG
 from server.engines.pool import Pool
 from server.seeing.observer import Seeing
-from server.seeing.sight import View
 from server.settings import Settings
+from server.sight import View
 from server.workers.entrance import Entrance
 from server.workers.line import Line, LineEnded
 from server.workers.merging import exposition, merged

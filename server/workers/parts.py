@@ -9,11 +9,11 @@ from typing import Any
 
 from server.callers.admission import Admission
 from server.callers.places import places_of
-from server.callers.usage import Ledger
 from server.engines.pool import Pool
 from server.seeing import metrics
 from server.seeing.observer import MOST_ERRORS, ErrorSeen, Pulse, Seeing
-from server.seeing.sight import View, engine_card
+from server.seeing.usage import Ledger
+from server.sight import View, engine_card
 from server.workers.merging import counted, engines_of, families_of, merged
 
 Part = dict[str, Any]

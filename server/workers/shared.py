@@ -16,7 +16,7 @@ from server.callers.gate import Gate
 from server.callers.keys import Caller
 from server.callers.limits import Left, Limiter
 from server.callers.weighing import declared_bytes
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 from server.settings import Settings
 from server.workers.line import Line
 

@@ -169,6 +169,7 @@ def test_an_engine_is_started_as_the_gateway_would_start_it(name: str) -> None:
     assert ours.pop("--port") == ["8000"]
     assert ours.pop("--shutdown-timeout") == ["45"]
     assert table.pop("--shutdown-timeout") == ["0"]
+    del table["--tool-parser-plugin"]  # a file of ours, which vLLM's own image does not hold
     for flag in ("--media-io-kwargs", "--mm-processor-kwargs", "--limit-mm-per-prompt", "--structured-outputs-config"):
         assert json.loads(ours.pop(flag)[0]) == json.loads(table.pop(flag)[0])
     assert ours == table

@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.callers.admission import Admission
-from server.callers.usage import Amount, Ledger
 from server.seeing import metrics
 from server.seeing.metrics import Counter, Gauge, Histogram
 from server.seeing.observer import ErrorSeen, Pulse
+from server.seeing.usage import Amount, Ledger
 from server.settings import Settings
 from server.workers.merging import GAUGES, Family, counted, engines_of, exposition, families_of, merged
 from server.workers.parts import Part, left_by, parent_part, stuck, view_of

@@ -1,6 +1,6 @@
 """All that `/metrics`, `/status`, `/v1/usage` and `/v1/engines` tell, wherever it comes from.
 
-`Sight` is of one process that serves alone; where several do, `server.workers.sight` puts all of theirs together.
+`Sight` is of one process that serves alone; where several do, `server.workers.crew` puts all of theirs together.
 """
 
 import time
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from server.callers.admission import Admission
 from server.callers.places import places_of
-from server.callers.usage import Ledger
 from server.engines.member import Member
 from server.engines.pool import Pool
 from server.seeing import metrics
 from server.seeing.observer import ErrorSeen, Pulse, Seeing
+from server.seeing.usage import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 
 MOST_DAYS = 31
 DAY_S = 86400

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +26,9 @@ from pathlib import Path
 import httpx2
 from playwright.async_api import async_playwright
 
+from benchmarks.browser import launched
 from benchmarks.overhead.processes import free_ports
+from tests.playground.common import open_tab, pick
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_S = 1800
@@ -76,15 +77,11 @@ async def _ready(client: httpx2.AsyncClient, port: int) -> bool:
 
 async def look(url: str, walk: Walk, screenshot: Path | None) -> int:
     """Boxes over a sample in the playground; how many."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=flags)
+        browser = await launched(playwright)
         page = await browser.new_page(viewport={"width": 1360, "height": 860})
-        await page.goto(f"{url}/#/detect")
-        view = page.locator(".view:not([hidden])")
-        await view.locator(".sample", has_text="Shapes").click()
-        await view.locator(".task-stage .frame").first.wait_for()
+        view = await open_tab(page, url, "detect")
+        await pick(view, "Shapes")
         walk.reached("a sample is chosen in the playground")
         await view.locator("button.primary:not([disabled])").click()
         await view.locator(".mark.box").first.wait_for()

@@ -328,7 +328,9 @@ def clip_lesson(seed: int, grids: int, canvas: Wh, max_events: int) -> Lesson:
         for start_s, end_s, event in events
     ]
     about = tuple(cut.clip.events.index(event) for _, _, event in events)
-    told = Question(prompts.EVENTS, prompts.answer(items), about, tuple(ends(cut, start_s, end_s) for start_s, end_s, _ in events))
+    told = Question(
+        prompts.EVENTS, prompts.answer(items), about, tuple(ends(cut, start_s, end_s) for start_s, end_s, _ in events)
+    )
     return Lesson(frames, [told, ask_moment(random, cut)], cells)
 
 

@@ -7,13 +7,14 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.app import SCOPES, Server, create_server
+from server.app import SCOPES, create_server
 from server.callers import keys_command
 from server.callers.auth import open_auth
 from server.callers.keys import is_plain
@@ -27,6 +28,9 @@ from server.seeing import logs
 from server.seeing.telemetry import open_tracer
 from server.settings import ENV_PREFIX, Settings, unknown_variables
 from server.sizing import command as sizing_command
+from server.workers.crew import join
+from server.workers.line import LineEnded
+from server.workers.parent import Parent
 
 HOW_TO_GIVE_KEYS = (
     "give it in QVL_API_KEY, QVL_ENGINE_API_KEY or QVL_REDIS_URL; callers' keys also by --keys-file, or by hash: "
@@ -119,13 +123,35 @@ def spare_the_collector() -> None:
     gc.set_threshold(10_000)
 
 
+class Serving(Protocol):
+    """A server, of one process or of several."""
+
+    started: bool
+    should_exit: bool
+    listening: asyncio.Event
+
+    async def serve(self) -> None:
+        """Listen until told to stop."""
+
+    async def look(self) -> None:
+        """See now which engines are ready."""
+
+    def stuck(self, url: str) -> tuple[float, str]:
+        """For how many seconds an engine is stuck, and why."""
+
+
 async def _listen(settings: Settings, engine_urls: Sequence[str], engine: EngineProcess | None) -> int:
-    server = create_server(settings, engine_urls, shared=engine.shared if engine else None)
+    shared = engine.shared if engine else None
+    server: Serving
+    if settings.workers > 1:
+        server = Parent(settings, engine_urls, shared)
+    else:
+        server = create_server(settings, engine_urls, shared=shared)
     spare_the_collector()
     welcome = asyncio.create_task(_welcome(settings, server, engine))
     watchdog = None
     if engine is not None:
-        watchdog = asyncio.create_task(restart_when_stuck(engine, server.pool, settings.engine_restart_s))
+        watchdog = asyncio.create_task(restart_when_stuck(engine, server.stuck, settings.engine_restart_s))
     await server.serve()
     if watchdog is not None:
         watchdog.cancel()
@@ -135,7 +161,7 @@ async def _listen(settings: Settings, engine_urls: Sequence[str], engine: Engine
     return 0 if server.started else FAILED
 
 
-async def _welcome(settings: Settings, server: Server, engine: EngineProcess | None) -> int:
+async def _welcome(settings: Settings, server: Serving, engine: EngineProcess | None) -> int:
     """Say how to ask once the engine is ready; stop the server if it will never be."""
     await server.listening.wait()
     if engine is not None:
@@ -145,7 +171,7 @@ async def _welcome(settings: Settings, server: Server, engine: EngineProcess | N
             say(exc.message)
             server.should_exit = True
             return FAILED
-        await server.pool.look()
+        await server.look()
     url = f"http://{_reachable(settings.host)}:{settings.port}"
     if settings.playground:
         say(f"\nopen {url}/ in a browser")
@@ -176,6 +202,20 @@ def example(settings: Settings) -> str:
     return f"curl {url} -H 'Content-Type: application/json'{key} -d {shlex.quote(orjson.dumps(body).decode())}"
 
 
+async def work(words: Sequence[str]) -> int:
+    """One of several workers, as `Parent` starts it; the exit status."""
+    try:
+        crew = await join(words)
+    except (ValueError, LineEnded):
+        say("python -m server worker is for the server itself, which starts it with --workers")
+        return USAGE_ERROR
+    logs.set_up(crew.settings.log_level, crew.settings.log_format)
+    server = create_server(crew.settings, crew.engine_urls, shared=crew.shared, crew=crew)
+    spare_the_collector()
+    await server.serve()
+    return 0 if server.started else FAILED
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the settings, serve, and say how it ended."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -183,6 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return sizing_command.main(arguments[1:])
     if arguments[:1] == ["keys"]:
         return keys_command.run(arguments[1:], SCOPES, os.environ.get(f"{ENV_PREFIX}KEYS_FILE"))
+    if arguments[:1] == ["worker"]:
+        return uvloop.run(work(arguments[1:]))
     shown = plain_keys(arguments)
     if shown:
         say(f"{shown}: whoever lists the processes of this machine would see it; {HOW_TO_GIVE_KEYS}")

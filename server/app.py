@@ -23,9 +23,10 @@ from server.callers.admission import Admission
 from server.callers.auth import open_auth
 from server.callers.gate import Gate
 from server.callers.limits import Limiter
+from server.callers.places import expose
 from server.edge.departure import Departure
 from server.edge.http import protocol_class
-from server.edge.leaving import LeavingServer
+from server.edge.leaving import Entrance, LeavingServer
 from server.edge.middleware import Edge
 from server.engines.pool import Pool
 from server.errors import (
@@ -49,7 +50,10 @@ from server.routes.tasks import task_routes
 from server.seeing import metrics
 from server.seeing.observer import Seeing
 from server.settings import Settings
+from server.sight import Sight
 from server.tasks import TASKS
+from server.workers.crew import Crew
+from server.workers.shared import SharedCounters, SharedGate
 
 log = logging.getLogger(__name__)
 
@@ -67,17 +71,19 @@ def create_app(
     engine_urls: Sequence[str],
     shared: Path | None = None,
     departure: Departure | None = None,
+    crew: Crew | None = None,
 ) -> Edge:
     """The ASGI app. `engine_urls` are the engines that `pool` opens; they need not be up yet. `shared` is a folder that
-    all of them take pictures from.
+    all of them take pictures from, `crew` the other workers where there are any.
 
     Raises ValueError for keys that cannot be read, or a door left open: see `open_auth`.
     """
     departure = departure or Departure()
     auth = open_auth(settings, SCOPES)
     media = MediaLoader(settings, shared)
-    idempotency = Idempotency()
-    batches = Batches(settings, auth) if settings.batch_store != OFF else None
+    idempotency = Idempotency(crew.claim if crew else None)
+    wake_batches = crew.wake_batches if crew and not crew.works_off_batches else None
+    batches = Batches(settings, auth, wake_batches) if settings.batch_store != OFF else None
 
     @asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
@@ -86,6 +92,8 @@ def create_app(
         await pool.start(engine_urls)
         if batches:
             batches.start()
+        if crew:
+            crew.start()
         try:
             yield
         finally:
@@ -97,6 +105,8 @@ def create_app(
             await auth.close()
             await limiter.close()
             await asyncio.to_thread(seeing.close)
+            if crew:
+                await crew.close()
 
     api = Api(
         title="Qwen2.5-VL server",
@@ -126,18 +136,22 @@ def create_app(
     api.add_exception_handler(RequestValidationError, _validation_error)
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unforeseen)
-    admission = Admission(settings)
-    limiter = Limiter(settings)
     seeing = Seeing(settings)
-    gate = Gate(settings, auth, limiter, admission)
+    gate: Gate
+    if crew is None:
+        admission = Admission(settings)
+        expose(admission)
+        limiter = Limiter(settings)
+        gate = Gate(settings, auth, limiter, admission)
+        api.state.sight = Sight(seeing, pool, admission)
+    else:
+        limiter = Limiter(settings, SharedCounters(crew.line))
+        gate = SharedGate(settings, auth, limiter, crew.line)
+        api.state.sight = crew
+        crew.bind(seeing, pool, idempotency, batches)
     api.state.media = media
     api.state.idempotency = idempotency
     api.state.gate = gate
-    api.state.seeing = seeing
-    metrics.IN_FLIGHT.read = lambda: iter([((), admission.in_flight)])
-    metrics.WAITING.read = lambda: iter([((), admission.queued)])
-    metrics.PLACES.read = lambda: iter([(("taken",), admission.taken), (("all",), admission.limit)])
-    metrics.BODY_BYTES.read = lambda: iter([((), admission.bytes)])
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)
@@ -169,10 +183,27 @@ class Server(LeavingServer):
     before the engine is stopped.
     """
 
-    def __init__(self, pool: Pool, config: uvicorn.Config, departure: Departure, settings: Settings) -> None:
-        super().__init__(config, departure, delay_s=settings.leave_delay_s, limit_s=settings.leave_limit_s)
+    def __init__(
+        self,
+        pool: Pool,
+        config: uvicorn.Config,
+        departure: Departure,
+        settings: Settings,
+        entrance: Entrance | None = None,
+    ) -> None:
+        delay_s, limit_s = settings.leave_delay_s, settings.leave_limit_s
+        super().__init__(config, departure, delay_s=delay_s, limit_s=limit_s, entrance=entrance)
         self.pool = pool
         self.listening = asyncio.Event()
+
+    async def look(self) -> None:
+        """See now which engines are ready."""
+        await self.pool.look()
+
+    def stuck(self, url: str) -> tuple[float, str]:
+        """For how many seconds the engine at `url` is stuck, and why; 0 where it is not."""
+        found = (member for member in self.pool.engines if member.url == url)
+        return next(((member.engine.stuck_s or 0, member.reason) for member in found), (0.0, ""))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -190,21 +221,24 @@ class Server(LeavingServer):
                 loop.remove_signal_handler(number)
 
 
-def create_server(settings: Settings, engine_urls: Sequence[str], *, shared: Path | None = None) -> Server:
+def create_server(
+    settings: Settings, engine_urls: Sequence[str], *, shared: Path | None = None, crew: Crew | None = None
+) -> Server:
     """The app behind a socket, with the limits of `settings`; `await server.serve()` runs it.
 
-    `shared` is as `create_app` has it.
+    `shared` and `crew` are as `create_app` has them; with a crew, connections come from its parent.
     """
     pool = Pool(settings)
     departure = Departure()
-    app = create_app(settings, pool, engine_urls, shared, departure)
+    app = create_app(settings, pool, engine_urls, shared, departure, crew)
+    http = protocol_class(settings)
     return Server(
         pool,
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            http=protocol_class(settings),
+            http=crew.entrance.counting(http) if crew else http,
             ws="none",
             loop="none",
             lifespan="on",
@@ -220,6 +254,7 @@ def create_server(settings: Settings, engine_urls: Sequence[str], *, shared: Pat
         ),
         departure,
         settings,
+        crew.entrance if crew else None,
     )
 
 

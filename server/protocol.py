@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from server import tool_calls
 from server.errors import (
     EngineFailed,
     GatewayError,
@@ -15,8 +16,6 @@ from server.errors import (
     NotFound,
     Overloaded,
 )
-from server.hot import tool_calls
-from server.hot.counting import AS_VLLM, USAGE
 
 CONTEXT_LENGTH = re.compile(
     r"maximum context length|longer than the maximum model length|max_model_len|Prompt length of"
@@ -40,6 +39,10 @@ AFTER_TEXT = b'","refusal"'
 """Where the text of a chat answer is over."""
 LONGEST_PIECE = 512
 """In bytes; what is longer differs from answer to answer."""
+
+USAGE = b'"usage":{'
+"""Stands in no string of an answer: there its quotes have backslashes before them."""
+AS_VLLM = re.compile(rb'"usage":\{"prompt_tokens":(\d+),"total_tokens":\d+,"completion_tokens":(\d+)')
 
 OPENING_BYTES = tool_calls.OPENING.encode()
 

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: Port = 8000
     """Port to listen on."""
+    workers: AtLeastOne = 1
+    """Processes that answer on this port, each busy with at most one core, beside one that divides the work."""
     auth: Annotated[Literal["auto", "keys", "none"], BeforeValidator(_word_none)] = "auto"
     """Whether callers need a key: keys, none, or auto: if there are any."""
     auth_none_anywhere: bool = False

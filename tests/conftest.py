@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvloop
+from xdist.scheduler import LoadScopeScheduling
 
 from benchmarks.overhead.mock import MODEL, Mock
 from server.app import create_server
@@ -24,6 +25,25 @@ Running = Callable[..., AbstractAsyncContextManager[str]]
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop of production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The engine's tests first: they take longest, and the others run beside them."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/engine/"))
+
+
+class ByFolder(LoadScopeScheduling):
+    """Processes that share the tests (`scripts/test`) take a folder each: it starts its engine, its browser, its Redis
+    once, and no two vLLMs compete for the cores.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "/".join(nodeid.partition("::")[0].split("/")[:2])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
+    """Called by pytest-xdist."""
+    return ByFolder(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -25,6 +25,7 @@ UNITS = {
 """End of a name -> what its sentence says."""
 COUNTS = {
     "port",
+    "workers",
     "engine_connections",
     "batch_parallel",
     "task_parallel",

@@ -1,6 +1,6 @@
-"""The kill test before two real engines on the CPU, which are killed whole and brought back by their supervisors.
+"""The kill test before real engines on the CPU, which are killed whole and brought back by their supervisors.
 
-    python -m benchmarks.failover.real [--rounds 3]
+    python -m benchmarks.failover.real [--engines 2] [--rounds 3]
 
 The model has random weights. Its answers are held to words that are one token each whatever stands before them, so that
 at temperature 0 an answer that was taken up can be compared with the undisturbed one, which is asked for first.
@@ -39,9 +39,9 @@ WORDS = (" circle", " cross", " triangle", " square", " green", " blue", " red",
 START_S = 300
 
 
-def engine() -> EngineProcess:
+def engine(model: Path = RANDOM) -> EngineProcess:
     """One vLLM on the CPU, not yet started."""
-    process, _ = launch(Settings(model=str(RANDOM)), on_progress=lambda _: None)
+    process, _ = launch(Settings(model=str(model)), on_progress=lambda _: None)
     process.on_log = lambda _: None
     return process
 
@@ -70,8 +70,8 @@ async def undisturbed(url: str, load: Load) -> dict[int, str]:
         return {seed: await said(seed) for seed in range(load.questions)}
 
 
-async def run(rounds: int, folder: Path) -> dict[str, Any]:
-    engines = [engine() for _ in range(2)]
+async def run(count: int, rounds: int, folder: Path) -> dict[str, Any]:
+    engines = [engine() for _ in range(count)]
     try:
         for one in engines:
             await one.start()
@@ -123,14 +123,15 @@ async def measured(engines: Sequence[EngineProcess], rounds: int, folder: Path) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.failover.real", description=__doc__.split("\n")[0])
+    parser.add_argument("--engines", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with TemporaryDirectory(prefix="failover-") as folder:
-        row = uvloop.run(run(options.rounds, Path(folder)))
+        row = uvloop.run(run(options.engines, options.rounds, Path(folder)))
     record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": [row]}
     print(table([row]))
     print(json.dumps(record))
-    file = ROOT / "benchmarks" / "results" / f"failover-real-{record['date']}.json"
+    file = ROOT / "benchmarks" / "results" / f"failover-real-{options.engines}-engines-{record['date']}.json"
     file.write_text(json.dumps(record, indent=1) + "\n")
 
 

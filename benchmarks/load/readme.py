@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.sizing.report import markdown
+from benchmarks.generated import markdown
 
 README = Path(__file__).with_name("README.md")
 RESULTS = README.parents[1] / "results"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.sizing.report import markdown
+from benchmarks.generated import markdown
 
 Point = Mapping[str, Any]
 WAYS = ("ours", "bare engine")

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generated import markdown
 from benchmarks.load.tier_compare import PARTS, combined, differences
 from benchmarks.roofline.anchors import Anchor, anchors, sources
 from benchmarks.roofline.report import predictions
-from benchmarks.sizing.report import markdown
 from server.sizing.gpus import tiers
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,15 +4,14 @@ tier.
 python -m benchmarks.roofline.report [--check]
 """
 
-import argparse
 import math
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.generated import Sections, main, markdown
 from benchmarks.roofline.anchors import Anchor, anchors, sources
-from benchmarks.sizing.report import markdown
 from server.sizing.demand import Demand, find_model
 from server.sizing.gpus import Tier, tiers
 from server.sizing.roofline import NOW, Machine, predict
@@ -50,29 +49,6 @@ MODELS = {
 }
 """The launch profile's model of each tier."""
 GPUS_OF_A_COPY = {"4x80 GB": 4, "8xH200": 2}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="say whether README.md is current; change nothing")
-    options = parser.parse_args()
-    old = README.read_text()
-    new = filled(old)
-    if not options.check:
-        README.write_text(new)
-    elif old != new:
-        sys.stderr.write("benchmarks/roofline/README.md is not current: python -m benchmarks.roofline.report\n")
-        return 1
-    return 0
-
-
-def filled(text: str) -> str:
-    """`text` with every generated section as it is now."""
-    for name, section in SECTIONS.items():
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, rest = text.split(start)
-        text = before + start + section() + end + rest.split(end)[1]
-    return text
 
 
 def factor(known: Sequence[Anchor]) -> tuple[float, float]:
@@ -135,7 +111,7 @@ def _row(tier: Tier) -> list[str]:
     ]
 
 
-SECTIONS: Mapping[str, Callable[[], str]] = {"errors": errors, "predictions": predictions, "figures": figures}
+SECTIONS: Sections = {"errors": errors, "predictions": predictions, "figures": figures}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, README, SECTIONS, "benchmarks.roofline.report"))

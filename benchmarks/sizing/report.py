@@ -3,13 +3,13 @@
 python -m benchmarks.sizing.report [--check]
 """
 
-import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generated import Sections, main, markdown
 from benchmarks.sizing.calculators import CALCULATORS, table
 from server.sizing.demand import Demand, find_model
 from server.sizing.gpus import Gpu, gpus
@@ -37,41 +37,6 @@ PUBLIC_LOGS = (
     ("vllm#16570, V0 and V1 0.8.3", "72B", 4, False, 128_000, 34.4340),
     ("vllm#15815, V0: Qwen2.5-32B, the same language layers", "32B", 2, True, 8_192, 30.7098),
 )
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="say whether README.md is current; change nothing")
-    options = parser.parse_args()
-    old = README.read_text()
-    new = filled(old)
-    if not options.check:
-        README.write_text(new)
-    elif old != new:
-        sys.stderr.write("benchmarks/sizing/README.md is not current: python -m benchmarks.sizing.report\n")
-        return 1
-    return 0
-
-
-def filled(text: str) -> str:
-    """`text` with every generated section as it is now."""
-    for name, section in SECTIONS.items():
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, rest = text.split(start)
-        text = before + start + section() + end + rest.split(end)[1]
-    return text
-
-
-def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """The first row is the header.
-
-    >>> print(markdown([["a", "b"], ["1", "2"]]), end="")
-    | a | b |
-    | --- | --- |
-    | 1 | 2 |
-    """
-    header, *others = rows
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *others))
 
 
 # -- the talk --------------------------------------------------------------------------------------------------------
@@ -187,7 +152,7 @@ def _conditions(result: Mapping[str, Any], what: str) -> str:
     return f"{result['date']}, {result['processor']}, {what}, commit {result['commit']}\n\n"
 
 
-SECTIONS: Mapping[str, Callable[[], str]] = {
+SECTIONS: Sections = {
     "talk": talk,
     "calculators": calculators,
     "logs": logs,
@@ -199,4 +164,4 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, README, SECTIONS, "benchmarks.sizing.report"))

@@ -2,7 +2,8 @@
 
 A caller whose connection broke sends it again and gets the answer of the first try, which goes on without a listener.
 Only answers are kept, not failures; in this process's memory alone, for `ttl_s`, and no more than `most_bytes` of them.
-What this does not do: keys are not shared between gateways, and are lost with the process.
+The workers of one server ask each other (`Claim`). What this does not do: keys are not shared between gateways, and are
+lost with the process.
 """
 
 import asyncio
@@ -21,10 +22,15 @@ MOST_BYTES = 64 * 1024 * 1024
 MOST_KEYS = 10_000
 
 
+Claim = Callable[[str, str, str], Awaitable[bytes | None]]
+"""claim(caller, key, fingerprint) -> the answer of another process, which worked on it first; None: this one is to."""
+
+
 @dataclass(slots=True)
 class _Entry:
-    fingerprint: bytes
-    answer: "asyncio.Task[bytes]"
+    fingerprint: str
+    answer: "asyncio.Task[tuple[bytes, bool]]"
+    """The answer, and whether another process gave it."""
     until_s: float
     size_bytes: int = 0
 
@@ -32,7 +38,9 @@ class _Entry:
 class Idempotency:
     """Answers by caller and key."""
 
-    def __init__(self, *, ttl_s: float = TTL_S, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, claim: Claim | None = None, *, ttl_s: float = TTL_S, most_bytes: int = MOST_BYTES) -> None:
+        """`claim` asks the other processes of this server, where there are any."""
+        self._claim = claim
         self._ttl_s, self._most_bytes = ttl_s, most_bytes
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         """Oldest first."""
@@ -49,20 +57,29 @@ class Idempotency:
         if not KEY.fullmatch(key):
             raise InvalidValue("Idempotency-Key must be 1 to 255 visible ASCII characters", param="Idempotency-Key")
         self._forget_old()
-        fingerprint = hashlib.blake2b(request, digest_size=16).digest()
+        fingerprint = hashlib.blake2b(request, digest_size=16).hexdigest()
         entry = self._entries.get((caller, key))
         replayed = entry is not None
         if entry is None:
-            entry = _Entry(fingerprint, asyncio.create_task(_run(work)), time.monotonic() + self._ttl_s)
+            answer = asyncio.create_task(self._run(work, caller, key, fingerprint))
+            entry = _Entry(fingerprint, answer, time.monotonic() + self._ttl_s)
             self._entries[caller, key] = entry
             entry.answer.add_done_callback(lambda _: self._done((caller, key), entry))
-        elif entry.fingerprint != fingerprint:
-            raise InvalidValue(
-                "this Idempotency-Key was used for another request",
-                param="Idempotency-Key",
-                code="idempotency_key_reused",
-            )
-        return await asyncio.shield(entry.answer), replayed
+        else:
+            _check(entry, fingerprint)
+        body, is_anothers = await asyncio.shield(entry.answer)
+        return body, replayed or is_anothers
+
+    async def answer_of(self, caller: str, key: str, fingerprint: str) -> bytes | None:
+        """What another process asks that has been sent the same: the answer, now or when it is there; None where
+        nothing is known of it. Raises as `once`.
+        """
+        self._forget_old()
+        entry = self._entries.get((caller, key))
+        if entry is None:
+            return None
+        _check(entry, fingerprint)
+        return (await asyncio.shield(entry.answer))[0]
 
     async def close(self) -> None:
         """Stop what is under way."""
@@ -71,12 +88,18 @@ class Idempotency:
             answer.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
+    async def _run(
+        self, work: Callable[[], Awaitable[bytes]], caller: str, key: str, fingerprint: str
+    ) -> tuple[bytes, bool]:
+        anothers = None if self._claim is None else await self._claim(caller, key, fingerprint)
+        return (await work(), False) if anothers is None else (anothers, True)
+
     def _done(self, name: tuple[str, str], entry: _Entry) -> None:
         if entry.answer.cancelled() or entry.answer.exception() is not None:
             if self._entries.get(name) is entry:
                 del self._entries[name]  # a failure may be tried again
             return
-        entry.size_bytes = len(entry.answer.result())
+        entry.size_bytes = len(entry.answer.result()[0])
         self._kept_bytes += entry.size_bytes
 
     def _forget_old(self) -> None:
@@ -95,5 +118,10 @@ class Idempotency:
             del self._entries[name]
 
 
-async def _run(work: Callable[[], Awaitable[bytes]]) -> bytes:
-    return await work()
+def _check(entry: _Entry, fingerprint: str) -> None:
+    if entry.fingerprint != fingerprint:
+        raise InvalidValue(
+            "this Idempotency-Key was used for another request",
+            param="Idempotency-Key",
+            code="idempotency_key_reused",
+        )

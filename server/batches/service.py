@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ OFF = "off"
 class Batches:
     """Raises ValueError for a store that cannot be."""
 
-    def __init__(self, settings: Settings, auth: Auth) -> None:
+    def __init__(self, settings: Settings, auth: Auth, wake_worker: Callable[[], None] | None = None) -> None:
+        """`wake_worker` where another process of this server works them off."""
+        self._wake_worker = wake_worker
         self._settings = settings
         self._auth = auth
         self._app: App | None = None
@@ -52,12 +55,17 @@ class Batches:
 
     def start(self) -> None:
         """Go on with what an earlier process left, if there is anything."""
+        if self._wake_worker is not None:
+            return
         store = self._settings.batch_store
         if "://" in store or (Path(store).expanduser() / "batches.sqlite3").exists():
             self._worker.start()
 
     def wake(self) -> None:
         """A batch is new, or cancelled."""
+        if self._wake_worker is not None:
+            self._wake_worker()
+            return
         self._worker.start()
         self._worker.wake()
 

@@ -9,7 +9,7 @@ from server.callers.auth import Auth, check_task
 from server.callers.keys import Caller
 from server.callers.limits import Limiter
 from server.callers.weighing import declared_bytes, places
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 from server.seeing import stages
 from server.settings import Settings
 
@@ -20,11 +20,15 @@ TEXT_BYTES_PER_TOKEN = 4
 class Gate:
     """Auth, limits and admission, in this order."""
 
-    def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, admission: Admission) -> None:
+    decides_here = True
+    """Whether a place can be had without asking another process."""
+
+    def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, admission: Admission | None) -> None:
+        """Without `admission` it is another one's, which `server.workers.shared` asks."""
         self._settings = settings
         self._auth = auth
         self._limiter = limiter
-        self.admission = admission
+        self._admission = admission
 
     def caller(self, exchange: Exchange, task: str) -> Caller:
         """Who asks for `task`. Raises AuthenticationFailed, PermissionDenied."""
@@ -45,7 +49,8 @@ class Gate:
         return None if self._limiter.limits(caller) else self._let_in(exchange, caller)
 
     def _let_in(self, exchange: Exchange, caller: Caller) -> Visit:
-        return self.admission.arrive(caller, declared_bytes(exchange.headers, self._settings.max_body_bytes))
+        assert self._admission is not None
+        return self._admission.arrive(caller, declared_bytes(exchange.headers, self._settings.max_body_bytes))
 
     def admits(self, exchange: Exchange, visit: Visit, visual_tokens: int) -> bool:
         """Take the places that the request weighs, if nothing stands against it; else `admit` waits for them."""

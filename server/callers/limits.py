@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
@@ -49,10 +49,12 @@ class Left:
 class Limiter:
     """Counts what callers ask for."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises ValueError for a Redis URL that is none, or where its client is not installed."""
+    def __init__(self, settings: Settings, own: "Counts | None" = None) -> None:
+        """`own` counts where no Redis does; None: in this process. Raises ValueError for a Redis URL that is none, or
+        where its client is not installed.
+        """
         self._settings = settings
-        self._own = _Counters(MemoryStorage())
+        self._own: Counts = own or Counters(MemoryStorage())
         self._shared = _shared(settings)
         self._shared_from_s = 0.0
         self._settling: set[asyncio.Task[None]] = set()
@@ -77,7 +79,7 @@ class Limiter:
         """Tokens a minute; 0: no limit."""
         return caller.tokens_per_minute or self._settings.max_tokens_per_minute
 
-    async def counted(self, count: "Callable[[_Counters], Awaitable[T]]") -> T:
+    async def counted(self, count: "Callable[[Counts], Awaitable[T]]") -> T:
         """Count in Redis if it is set and answers, else here."""
         if self._shared is not None and time.monotonic() >= self._shared_from_s:
             try:
@@ -155,7 +157,20 @@ class Quota:
         )
 
 
-class _Counters:
+class Counts(Protocol):
+    """Where callers' requests and tokens are counted."""
+
+    async def request(self, name: str, limit: int) -> tuple[bool, Left]:
+        """Count one; whether it may be, and what is left."""
+
+    async def spend(self, name: str, limit: int, tokens: int) -> tuple[bool, Left]:
+        """Count these if any are left; whether there were, and what is left."""
+
+    async def settle(self, name: str, limit: int, tokens: int) -> None:
+        """Count these whatever is left, or, below 0, give them back."""
+
+
+class Counters:
     """The windows of one storage."""
 
     def __init__(self, storage: Storage) -> None:
@@ -170,12 +185,14 @@ class _Counters:
             await bridge.storage.aclose()
 
     async def request(self, name: str, limit: int) -> tuple[bool, Left]:
+        """Count one; whether it may be, and what is left."""
         item = RateLimitItemPerMinute(limit, namespace="qvl-requests")
         granted = await self._requests.hit(item, name)
         stats = await self._requests.get_window_stats(item, name)
         return granted, Left(limit, stats.remaining, max(0.0, stats.reset_time - time.time()))
 
     async def spend(self, name: str, limit: int, tokens: int) -> tuple[bool, Left]:
+        """Count these if any are left; whether there were, and what is left."""
         item = RateLimitItemPerMinute(limit, namespace="qvl-tokens")
         granted = await self._tokens.test(item, name, cost=min(max(tokens, 1), limit))
         if granted and tokens:
@@ -184,11 +201,12 @@ class _Counters:
         return granted, Left(limit, min(limit, stats.remaining), max(0.0, stats.reset_time - time.time()))
 
     async def settle(self, name: str, limit: int, tokens: int) -> None:
+        """Count these whatever is left, or, below 0, give them back."""
         item = RateLimitItemPerMinute(limit, namespace="qvl-tokens")
         await self._storage.incr(item.key_for(name), MINUTE_S, amount=tokens)
 
 
-def _shared(settings: Settings) -> _Counters | None:
+def _shared(settings: Settings) -> Counters | None:
     if settings.redis_url is None:
         return None
     url = settings.redis_url.get_secret_value()
@@ -203,4 +221,4 @@ def _shared(settings: Settings) -> _Counters | None:
     except Exception as exc:
         raise ValueError(f"redis_url: {type(exc).__name__}; its client is in the extra 'redis'") from exc
     assert isinstance(storage, Storage)
-    return _Counters(storage)
+    return Counters(storage)

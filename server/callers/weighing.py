@@ -8,12 +8,11 @@ tokens and `max_in_flight * place_bytes` bytes.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pybase64
 
 from server.errors import GatewayError
-from server.hot.rewrite import MediaPart
 from server.media.peek import HEAD_BYTES, peek_size
 from server.media.sizes import CELL_AREA, shown_size
 from server.media.source import Inline, Source, parse_source
@@ -21,6 +20,9 @@ from server.media.view import Size
 from server.settings import Settings
 from server.tasks.inputs import media_source
 from server.tasks.task import Task, TaskRequest
+
+if TYPE_CHECKING:
+    from server.hot.rewrite import MediaPart
 
 LONG_HEAD_BYTES = 128 * 1024
 """A JPEG's size comes after its EXIF block and colour profile, 64 KiB each at most."""
@@ -43,7 +45,7 @@ def places(visual_tokens: int, body_bytes: int, settings: Settings) -> int:
     return 1 + visual_tokens // settings.place_tokens + body_bytes // settings.place_bytes
 
 
-def parts_tokens(parts: Iterable[MediaPart], settings: Settings) -> int:
+def parts_tokens(parts: Iterable["MediaPart"], settings: Settings) -> int:
     """The most visual tokens that the pictures and clips of a chat request may cost."""
     tokens = 0
     for part in parts:

@@ -23,6 +23,8 @@ from server.edge.http import LimitedProtocol
 LOOK_S = 0.02
 DOOR_S = 0.05
 """How long the last ones to connect are waited for, once no more can."""
+ENTRANCE_S = 30.0
+"""Longest wait for another process to send no more connections."""
 LAST_WORDS_S = 1.0
 """How long what is cut off has to say so."""
 
@@ -38,14 +40,49 @@ class Listener(Protocol):
         """Take no more."""
 
 
+class Entrance(Protocol):
+    """Where connections come from that another process accepts."""
+
+    closed: bool
+    """Whether no more will come."""
+
+    def open(self, make: Callable[[], asyncio.Protocol]) -> None:
+        """Take connections from now on, each with a protocol that `make` makes."""
+
+    def leave(self) -> None:
+        """Ask for no more."""
+
+
 class LeavingServer(uvicorn.Server):
     """uvicorn's server, but it leaves as described above."""
 
-    def __init__(self, config: uvicorn.Config, departure: Departure, *, delay_s: float, limit_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        departure: Departure,
+        *,
+        delay_s: float,
+        limit_s: float,
+        entrance: Entrance | None = None,
+    ) -> None:
+        """With an `entrance` it does not listen itself."""
         super().__init__(config)
         self.departure = departure
+        self._entrance = entrance
         self._delay_s = delay_s
         self._limit_s = limit_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, or take the connections that come."""
+        if self._entrance is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        self._entrance.open(self._new_connection)
+
+    def _new_connection(self) -> asyncio.Protocol:
+        make = cast("type[LimitedProtocol]", self.config.http_protocol_class)
+        return make(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Leave, then end what is left."""
@@ -56,6 +93,8 @@ class LeavingServer(uvicorn.Server):
 
     async def _leave(self) -> None:
         self._close_connections_after_use()
+        if self._entrance is not None:
+            self._entrance.leave()
         if self._captured_signals[:1] != [signal.SIGINT]:  # a person at a terminal has no load balancer
             await self._until(lambda: False, self._delay_s)
         await self._close_the_door()
@@ -73,6 +112,9 @@ class LeavingServer(uvicorn.Server):
 
     async def _close_the_door(self) -> None:
         """Stop to listen when the queue of those who have connected is empty: closing resets the connections in it."""
+        if (entrance := self._entrance) is not None:
+            await self._until(lambda: entrance.closed, ENTRANCE_S)
+            return
         listeners = cast("Sequence[Listener]", self.servers)
         for listener in listeners:
             for each in listener.sockets:

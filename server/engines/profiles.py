@@ -9,6 +9,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from server.engines.checkpoints import DEMO, GIB, RANDOM, Checkpoint, folder_of, has_weights, read_checkpoint
@@ -22,6 +23,7 @@ from server.sizing.memory import Plan, kv_bytes_per_token
 from server.sizing.solve import Fit, at
 from server.sizing.weights import PRECISIONS, check_division, weights
 
+TOOL_PARSER = Path(__file__).with_name("tool_parser.py")
 CELL_PX = 784
 """Pixels of one visual token."""
 TINY_GIB = 0.25
@@ -179,6 +181,7 @@ def _common(settings: Settings, model: str, names: Sequence[str]) -> list[Flag]:
         (["--enable-prompt-tokens-details"], "says how many visual tokens the model was shown"),
         (["--enable-request-id-headers"], "our request id comes back and is in its log"),
         (["--enable-auto-tool-choice", "--tool-call-parser", "hermes"], "the form that Qwen2.5 was trained on"),
+        (["--tool-parser-plugin", str(TOOL_PARSER)], "no run-away in blanks there either"),
         (
             ["--media-io-kwargs", _json({"video": video})],
             "the gateway samples at this rate: times are exact, no frame is lost",

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from server.callers.admission import Visit
 from server.edge.http import Link
-from server.edge.middleware import LEFT, Exchange
 from server.engines.answer import Answer
 from server.engines.pool import Errand, is_answer
 from server.engines.work import PLAIN
+from server.exchange import LEFT, Exchange
 from server.hot.rewrite import Prepared
 from server.seeing import stages
 
@@ -64,7 +64,7 @@ class AtOnce:
 
     def begin(self) -> bool:
         """Send it to an engine, or answer it; False if it is not such a request: then nothing is done."""
-        raw = self._link.whole_body()
+        raw = self._link.whole_body() if self._chat.gate.decides_here else None
         if raw is None or len(raw) > MOST_BYTES or STREAM in raw:
             return False
         try:

@@ -23,11 +23,11 @@ from server.callers.weighing import parts_tokens
 from server.edge.body import ClientLeft, check_length
 from server.edge.departure import Departure
 from server.edge.http import Link
-from server.edge.middleware import LEFT, Exchange
 from server.engines.answer import Answer
 from server.engines.pool import Errand, Pool
 from server.engines.work import PLAIN, Work
 from server.errors import GatewayError, InternalError, MethodNotAllowed, MissingField, UnsupportedContentType
+from server.exchange import LEFT, Exchange
 from server.hot import rewrite
 from server.hot.at_once import AtOnce
 from server.hot.counting import Tally, usage_in

@@ -6,10 +6,9 @@ was asked for. Where we ask for it and the client did not, that event is kept fr
 
 import re
 
-USAGE = b'"usage":{'
-"""Stands in no string of an answer: there its quotes have backslashes before them."""
+from server.protocol import AS_VLLM, USAGE
+
 WITHOUT_CHOICES = b'"choices":[]'
-AS_VLLM = re.compile(rb'"usage":\{"prompt_tokens":(\d+),"total_tokens":\d+,"completion_tokens":(\d+)')
 PROMPT = re.compile(rb'"(?:prompt|input)_tokens":\s?(\d+)')
 COMPLETION = re.compile(rb'"(?:completion|output)_tokens":\s?(\d+)')
 ENVELOPE_EVENTS = 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from server.hot import tool_calls
+from server import tool_calls
 from server.protocol import new_id
 
 PLAIN_TEXT = {"format": {"type": "text"}}

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import orjson
 
-from server import protocol
+from server import protocol, tool_calls
 from server.errors import GatewayError, InvalidJSON, InvalidValue, LimitExceeded, MissingField, quoted
-from server.hot import checks, tool_calls
+from server.hot import checks
 from server.hot.control_tokens import ANY_CONTROL, ANY_VISION, Breaker, may_be_in
 from server.hot.lifting import lift
 from server.hot.responses import response

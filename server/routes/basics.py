@@ -11,10 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from server.callers import keys
 from server.callers.auth import Auth, check_model
 from server.edge.departure import Departure
-from server.edge.middleware import Exchange
 from server.engines.pool import Pool
 from server.errors import EngineUnavailable, ModelNotFound, quoted
-from server.seeing import metrics
+from server.exchange import Exchange
+from server.sight import Sights
 from server.sizing.cards import card_of
 
 
@@ -39,7 +39,14 @@ def caller_of(request: Request, exchange: Annotated[Exchange, Depends(exchange_o
     return caller
 
 
+def sight_of(request: Request) -> Sights:
+    """What can be told of this server."""
+    sight: Sights = request.app.state.sight
+    return sight
+
+
 Engines = Annotated[Pool, Depends(pool_of)]
+Sees = Annotated[Sights, Depends(sight_of)]
 Caller = Annotated[keys.Caller, Depends(caller_of)]
 
 open_routes = APIRouter(dependencies=[Depends(exchange_of)])
@@ -82,10 +89,9 @@ async def readyz(pool: Engines, request: Request) -> dict[str, Any]:
 
 
 @open_routes.get("/metrics", tags=["operations"])
-async def prometheus(request: Request) -> Response:
+async def prometheus(sight: Sees) -> Response:
     """Counters and histograms in Prometheus' text format."""
-    request.app.state.seeing.settle()
-    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await sight.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @keyed_routes.get("/v1/models", tags=["models"])

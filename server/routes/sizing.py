@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 from server.callers.gate import Gate
 from server.callers.weighing import places
 from server.edge.body import ClientLeft
-from server.edge.middleware import LEFT, Exchange
 from server.errors import InvalidValue, UnsupportedContentType
 from server.estimates import Estimate, Estimator
+from server.exchange import LEFT, Exchange
 from server.hot import rewrite
 from server.routes.basics import Caller, exchange_of
 from server.routes.tasks import checked, while_present

@@ -24,7 +24,6 @@ from server.callers.gate import Gate
 from server.callers.weighing import task_tokens
 from server.edge.body import ClientLeft
 from server.edge.departure import Departure
-from server.edge.middleware import LEFT, Exchange
 from server.errors import (
     GatewayError,
     InternalError,
@@ -33,6 +32,7 @@ from server.errors import (
     MissingField,
     UnsupportedContentType,
 )
+from server.exchange import LEFT, Exchange
 from server.hot import rewrite
 from server.media import MediaLoader
 from server.protocol import error_event

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import orjson
 
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 
 Format = Literal["text", "json"]
 BATCH_S = 0.25

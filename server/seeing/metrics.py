@@ -171,6 +171,9 @@ AFFINITY = Counter(
     ["outcome"],
 )
 
+WORKERS = Gauge("qvl_workers", "Workers that take connections, where there are several.", [])
+WORKER_DEATHS = Counter("qvl_worker_deaths", "Workers that ended unasked.", [])
+
 
 def exposition() -> bytes:
     """Everything above, in Prometheus' text format."""

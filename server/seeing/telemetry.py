@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from server import __version__
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 from server.seeing.trace import Trace
 from server.settings import Settings
 

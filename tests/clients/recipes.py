@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -45,14 +46,16 @@ def run(name: str, url: str, *arguments: object) -> dict[str, str]:
     """What a recipe printed, by the name of each way to ask."""
     environment = {**os.environ, "QWENVL_URL": url, "NO_PROXY": "*"}
     environment.pop("PYTHONWARNINGS", None)
-    done = subprocess.run(
-        [*command(name), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    with TemporaryDirectory(prefix="recipe-") as folder:  # qwen-agent makes one of its own where it stands
+        done = subprocess.run(
+            [*command(name), *map(str, arguments)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr[-3000:]
     printed: dict[str, str] = {}
     last = ""

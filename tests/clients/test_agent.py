@@ -1,7 +1,6 @@
 """The browser agent in a real Chromium: recorded answers book a ticket, up to where a person has to allow it."""
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from benchmarks.browser import flags, program
 from qwenvl import Action, Client
 from qwenvl.drawing.marks import colour_of
 from tests.clients.conftest import Served
@@ -41,11 +41,10 @@ def agent() -> Any:
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
+    if program() is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program(), args=flags())
         yield browser
         browser.close()
 

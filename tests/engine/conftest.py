@@ -81,8 +81,8 @@ def engine_socket(engine_process: EngineProcess) -> Path:
 
 @pytest.fixture(scope="session")
 def random_url(engine_settings: Settings) -> Iterator[str]:
-    """URL of an engine with random weights, for forced tool calls: those end a string, and blanks after it, soon. The
-    demo checkpoint, which was never taught to call a tool, writes blanks until its tokens are used up.
+    """URL of an engine with random weights, for forced tool calls: those end a string soon. The demo checkpoint, never
+    taught to call a tool, goes on until its tokens are used up.
     """
     build_random()
     settings = engine_settings.model_copy(update={"model": str(RANDOM)})

@@ -19,11 +19,15 @@ async def test_an_engine_that_stands_still_is_started_anew_once() -> None:
     command = [sys.executable, "-m", "benchmarks.overhead.mock"]
     process = EngineProcess(command, {}, patience=QUICK, on_log=lambda _: None)
     pool = Pool(Settings(engine_poll_s=0.05, engine_probe_timeout_s=0.2))
+
+    def stuck(_: str) -> tuple[float, str]:
+        return pool.engines[0].engine.stuck_s or 0, pool.engines[0].reason
+
     await process.start()
     try:
         await process.wait_ready()
         await pool.start([process.url])
-        watchdog = asyncio.create_task(restart_when_stuck(process, pool, after_s=0.2))
+        watchdog = asyncio.create_task(restart_when_stuck(process, stuck, after_s=0.2))
         assert pool.ready
         assert process.pid is not None
         for pid in family(process.pid):

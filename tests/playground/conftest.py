@@ -4,8 +4,6 @@ Every test ends with the same two checks: nothing was asked of another machine, 
 """
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from benchmarks.browser import launched, program
 from benchmarks.overhead.behaviour import Behaviour
 from server.app import create_server
 from server.settings import Settings
@@ -22,39 +21,20 @@ from tests.playground.oracle import Oracle
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page, ViewportSize
 
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 DESKTOP: "ViewportSize" = {"width": 1360, "height": 860}
 PHONE: "ViewportSize" = {"width": 390, "height": 844}
 PATIENCE_MS = 15_000
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's program."""
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    return path
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(chromium: str) -> "AsyncIterator[Browser]":
+async def browser() -> "AsyncIterator[Browser]":
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
     from playwright.async_api import async_playwright
 
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS  # Chromium has no sandbox for root
+    if program() is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+        browser = await launched(playwright)
         yield browser
         await browser.close()
 

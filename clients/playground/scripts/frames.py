@@ -1,6 +1,7 @@
 """Measures how long the page's main thread is held up: a picture with 100 boxes, and a PDF of 10 pages, as they stream.
 
     python clients/playground/scripts/frames.py
+    chrt -r 20 python clients/playground/scripts/frames.py      on a busy machine, as root: before all other work
 
 Read in Chromium's own trace: tasks of the page's main thread, by the clock and by the CPU. The clock counts what other
 programs took meanwhile; a task of more than 50 ms on an idle machine is a frame that a person sees missing.
@@ -11,7 +12,6 @@ import asyncio
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,11 +24,12 @@ sys.path.insert(0, str(ROOT))
 from PIL import Image  # noqa: E402
 from playwright.async_api import Browser, Page, async_playwright  # noqa: E402
 
+from benchmarks.browser import launched  # noqa: E402
 from benchmarks.overhead.behaviour import Behaviour  # noqa: E402
 from demo.scenes import page as paper  # noqa: E402
 from demo.scenes import save_pdf  # noqa: E402
 from tests.playground.common import open_tab  # noqa: E402
-from tests.playground.conftest import DESKTOP, FLAGS, serving  # noqa: E402
+from tests.playground.conftest import DESKTOP, serving  # noqa: E402
 from tests.playground.oracle import Oracle  # noqa: E402
 
 LIMIT_MS = 50
@@ -114,10 +115,9 @@ def longest(events: list[dict[str, Any]]) -> dict[str, float]:
 async def main() -> None:
     engine = Oracle()
     url = await engine.listen()
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
     figures = {}
     async with serving(url) as base_url, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = await launched(playwright)
         with TemporaryDirectory() as folder:
             for name, prepare in {"100 boxes": many_boxes, "10 pages": many_pages}.items():
                 page = await browser.new_page(viewport=DESKTOP)

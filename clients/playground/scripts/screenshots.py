@@ -7,8 +7,6 @@ Needs Chromium and playwright, as the tests do. The engine behind it is the test
 
 import asyncio
 import io
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,9 +16,10 @@ sys.path.insert(0, str(ROOT))
 from PIL import Image  # noqa: E402
 from playwright.async_api import Browser, Locator, Page, async_playwright  # noqa: E402
 
+from benchmarks.browser import launched  # noqa: E402
 from benchmarks.overhead.behaviour import Behaviour  # noqa: E402
 from tests.playground.common import open_tab, pick, run  # noqa: E402
-from tests.playground.conftest import DESKTOP, FLAGS, PHONE, serving  # noqa: E402
+from tests.playground.conftest import DESKTOP, PHONE, serving  # noqa: E402
 from tests.playground.oracle import Oracle  # noqa: E402
 
 QUALITY = 50
@@ -96,9 +95,8 @@ async def shots(browser: Browser, base_url: str, engine: Oracle, folder: Path) -
 async def main(folder: Path) -> None:
     engine = Oracle()
     url = await engine.listen()
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
     async with serving(url) as base_url, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = await launched(playwright)
         await shots(browser, base_url, engine, folder)
         await browser.close()
     await engine.close()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
 from server.hot.responses import response
-from server.hot.tool_calls import read_calls
 from server.protocol import completion
+from server.tool_calls import read_calls
 from tests.conftest import ASK
 
 CHAT = "/v1/chat/completions"

@@ -1,15 +1,15 @@
 """What each caller has used: by day, path and model, for `GET /v1/usage`.
 
-Counted in this process since it was started, for the last `MOST_DAYS` days. For bills and for several gateways there
+Counted since the server was started, for the last `MOST_DAYS` days. For bills and for several gateways there
 are the counters `qvl_caller_*` in `/metrics`, which Prometheus keeps and adds up.
 """
 
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from server.edge.middleware import Exchange
+from server.exchange import Exchange
 
 MOST_DAYS = 31
 DAY_S = 86400
@@ -74,6 +74,32 @@ class Ledger:
             for amount in days.pop(old).values():
                 self._gone.setdefault(caller, Amount()).add(amount)
         return days.setdefault(number, {})
+
+    def written(self) -> dict[str, Any]:
+        """All of it as JSON, for another process of this server to `take_in`."""
+        callers = [
+            [caller, number, path, model, astuple(amount)]
+            for caller, days in self._callers.items()
+            for number, day in days.items()
+            for (path, model), amount in day.items()
+        ]
+        gone = [[caller, astuple(amount)] for caller, amount in self._gone.items()]
+        return {"since_s": self.since_s, "callers": callers, "gone": gone}
+
+    def take_in(self, written: dict[str, Any]) -> None:
+        """Count in what another ledger has `written`.
+
+        >>> ledger = Ledger()
+        >>> ledger.take_in({"since_s": 9.0, "callers": [], "gone": [["alice", [1, 0, 5, 3, 0, 0.5]]]})
+        >>> ledger.take_in(ledger.written()); ledger.total("alice").prompt_tokens, ledger.since_s
+        (10, 9.0)
+        """
+        self.since_s = min(self.since_s, written["since_s"])
+        for caller, number, path, model, amount in written["callers"]:
+            day = self._callers.setdefault(caller, {}).setdefault(number, {})
+            day.setdefault((path, model), Amount()).add(Amount(*amount))
+        for caller, amount in written["gone"]:
+            self._gone.setdefault(caller, Amount()).add(Amount(*amount))
 
     def callers(self) -> list[str]:
         """Who has asked so far."""

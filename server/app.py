@@ -36,6 +36,7 @@ from server.errors import (
     MethodNotAllowed,
     MissingField,
     NotFound,
+    field_path,
 )
 from server.hot.chat import SCOPES as CHAT_SCOPES
 from server.hot.chat import Chat, openapi_paths
@@ -268,7 +269,8 @@ async def _validation_error(request: Request, failure: Exception) -> JSONRespons
     """The first thing that pydantic found, with the field's path as `param`."""
     assert isinstance(failure, RequestValidationError)
     first: dict[str, Any] = dict(failure.errors()[0])
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"][1:]).lstrip(".")
+    where, *steps = first["loc"]
+    path = field_path(steps, failure.body) if where == "body" else ".".join(map(str, steps))
     kind = MissingField if first["type"] == "missing" else InvalidValue
     return await _gateway_error(request, kind(f"{path or 'body'}: {first['msg']}", param=path or None))
 

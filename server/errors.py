@@ -36,11 +36,29 @@ Foreign exceptions are turned into one of these where they enter; `body()` is th
 A message names the field, the limit and the value; it never holds a key, a URL's query or a picture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 LONGEST_QUOTE = 80
 """Characters of a caller's value that a message repeats."""
+
+
+def field_path(steps: Sequence[int | str], given: Any) -> str:
+    """A field's path as callers write it, from pydantic's `loc` and what it was given: where a field may be one of
+    several types, `loc` names the type that was tried, which is no part of the path.
+
+    >>> field_path(("pages", 1, "str"), {"pages": ["a", 5]}), field_path(("image", "Part", "url"), {"image": {}})
+    ('pages[1]', 'image.url')
+    """
+    path = ""
+    for at, step in enumerate(steps):
+        if isinstance(step, int):
+            path += f"[{step}]"
+            given = given[step] if isinstance(given, list) and step < len(given) else None
+        elif isinstance(given, Mapping) and (step in given or at == len(steps) - 1):
+            path += f".{step}"
+            given = given.get(step)
+    return path.lstrip(".")
 
 
 def quoted(value: object) -> str:

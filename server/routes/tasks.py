@@ -31,6 +31,7 @@ from server.errors import (
     LimitExceeded,
     MissingField,
     UnsupportedContentType,
+    field_path,
 )
 from server.exchange import LEFT, Exchange
 from server.hot import rewrite
@@ -215,16 +216,16 @@ def checked(task: Task[Any], fields: dict[str, Any], settings: Settings) -> Task
     try:
         asked = task.request.model_validate(fields)
     except ValidationError as exc:
-        raise refusal(exc) from exc
+        raise refusal(exc, fields) from exc
     if asked.max_tokens is not None and asked.max_tokens > settings.max_tokens_limit:
         raise LimitExceeded("max_tokens", value=asked.max_tokens, limit=settings.max_tokens_limit)
     return asked
 
 
-def refusal(exc: ValidationError) -> GatewayError:
-    """The first thing that pydantic found, in OpenAI's terms."""
+def refusal(exc: ValidationError, given: Any) -> GatewayError:
+    """The first thing that pydantic found in what it was `given`, in OpenAI's terms."""
     first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]).lstrip(".")
+    path = field_path(first["loc"], given)
     if first["type"] == "missing":
         return MissingField(f"{path} is missing", param=path)
     if first["type"] == "extra_forbidden":

@@ -214,7 +214,7 @@ async def test_a_failure_after_the_first_item_ends_the_stream_well_formed(client
         ("detect", {"image": "data:,x", "labels": ["a"], "prompt": "b"}, 400, "invalid_value", None),
         ("detect", {"image": "data:,x", "lables": ["a"]}, 400, "unknown_parameter", "lables"),
         ("detect", {"image": "data:,x", "mode": "circle"}, 400, "invalid_value", "mode"),
-        ("detect", {"image": 5}, 400, "invalid_value", "image.str"),
+        ("detect", {"image": 5}, 400, "invalid_value", "image"),
         ("detect", {"image": "file:///etc/passwd"}, 400, None, "image"),
         ("detect", {"image": "http://127.0.0.1/x"}, 400, "url_forbidden", "image"),
         ("detect", {"image": "data:image/png;base64,AAAA"}, 400, None, "image"),

@@ -267,14 +267,14 @@ def ask_caption(random: Random, things: Sequence[scenes.Thing]) -> Question:
 
 
 ASKERS: dict[Asker, float] = {
-    ask_detect: 34,
-    ask_everything: 4,
-    ask_coloured: 14,
-    ask_named: 8,
-    ask_count: 14,
+    ask_detect: 20,
+    ask_everything: 2,
+    ask_coloured: 10,
+    ask_named: 28,
+    ask_count: 10,
     ask_point: 6,
-    ask_ground: 15,
-    ask_caption: 5,
+    ask_ground: 22,
+    ask_caption: 2,
 }
 """Questions about pictures, and how often each is asked."""
 FIRST = (ask_detect, ask_coloured, ask_count)

@@ -46,7 +46,7 @@ HEADS = {
 }
 LONGEST_CLIP_S = 62
 """What the gateway shows in one question: longer clips come in windows of 60 s."""
-CLIP_SHARE = 0.4
+CLIP_SHARE = 0.3
 """Of the steps."""
 PICTURES, CLIPS = 8, 2600
 """Pictures of a worker's batch; tokens of its clips, which sets how many there are."""

@@ -58,7 +58,7 @@ def bodies(model: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 async def ask_all(url: str, asked: Sequence[dict[str, Any]], at_once: int, headers: dict[str, str]) -> list[float]:
-    """Seconds to each answer's first byte of text, in the order of `asked`."""
+    """Seconds to each answer's first byte of text, in the order of `asked`; to its end where the model says nothing."""
     places = asyncio.Semaphore(at_once)
     async with httpx2.AsyncClient(base_url=url, timeout=60, headers=headers) as client:
 
@@ -69,8 +69,8 @@ async def ask_all(url: str, asked: Sequence[dict[str, Any]], at_once: int, heade
                     assert answer.status_code == 200, (await answer.aread())[:300]
                     async for line in answer.aiter_lines():
                         if '"content":"' in line and '"content":""' not in line:
-                            return time.perf_counter() - began_s
-            raise AssertionError("a stream without text")
+                            break
+                    return time.perf_counter() - began_s
 
         return await asyncio.gather(*map(first_text_s, asked))
 

@@ -40,15 +40,15 @@ GOAL = {
 # What demo/checkpoint keeps over the small sample of a run in CI, a fifth to a third below what it reaches there; short
 # of GOAL, as its card says. These say when the server or the checkpoint gets worse; a better checkpoint raises them.
 CI = {
-    "detect mAP@0.5": Limit(0.80),
+    "detect mAP@0.5": Limit(0.85),
     "detect median corner error, % of longer side": Limit(1, is_least=False),
     "a label that is not there: nothing found": Limit(0.90),
-    "count exact": Limit(0.70),
-    "ground IoU>=0.5": Limit(0.50),
+    "count exact": Limit(0.75),
+    "ground IoU>=0.5": Limit(0.55),
     "relate IoU>=0.5": Limit(0.75),
     "events mean tIoU": Limit(0.75),
     "events R@0.5": Limit(0.75),
-    "long events mean tIoU": Limit(0.50),
+    "long events mean tIoU": Limit(0.60),
     "answers that could not be read": Limit(0.05, is_least=False),
     "questions that failed": Limit(0, is_least=False),
 }

@@ -39,9 +39,6 @@ SMALL: dict[str, Sizes] = {
 """Of each mistake."""
 LEAST_WITHOUT = 0.2
 """Half of less could be chance."""
-CASES = [case for case in mutations.CASES if (case.mistake, case.kind) != (mutations.wrong_fps, "long-events")]
-"""Each mistake. A wrong fps shows in short clips: of ten minutes the checkpoint tells twice as many events as there
-are, and some of so many lie right by chance (0.38 without, 0.25 with it)."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +66,7 @@ def without() -> dict[str, float]:
     return {}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", mutations.CASES, ids=str)
 async def test_a_mistake_in_the_gateway_costs_more_than_half(
     case: mutations.Case, demo: Any, without: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

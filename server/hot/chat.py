@@ -32,7 +32,7 @@ from server.hot import rewrite
 from server.hot.at_once import AtOnce
 from server.hot.counting import Tally, usage_in
 from server.hot.rewrite import MediaPart, Prepared, Source
-from server.hot.unbroken import Asked, Unbroken
+from server.hot.unbroken import Unbroken
 from server.media.view import Clip, View
 from server.protocol import engine_error, error_event, first_event_error
 from server.seeing import metrics, stages
@@ -225,8 +225,7 @@ class Chat:
         """Hand on what an engine answers, streamed or whole."""
         if answer.status == 200 and answer.is_stream:
             tally = exchange.tally = Tally(hide_usage=hide_usage)
-            asked = Asked(errand.path, errand.body, errand.headers, errand.model, errand.work)
-            unbroken = Unbroken(self.pool, asked, prepared.body, link, tally, self._settings.engine_wait_s)
+            unbroken = Unbroken(self.pool, errand, prepared.body, link, tally, self._settings.engine_wait_s)
             await _stream(answer, unbroken, link, exchange, notes, *FORMS[exchange.path].text_fields[:1])
         else:
             self.tell(answer, prepared, link, exchange, notes)

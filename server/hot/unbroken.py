@@ -4,7 +4,6 @@ The first engine's bytes go out untouched (`Pump`). A second one's events are gi
 and its usage counts what was already said as said, not as prompt (`Splice`).
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,7 @@ import orjson
 
 from server.edge.http import Link
 from server.engines.answer import Answer
-from server.engines.pool import Pool
-from server.engines.work import Work
+from server.engines.pool import Errand, Pool
 from server.errors import GatewayError, RequestTimeout
 from server.hot.counting import Tally
 from server.hot.pump import Pump
@@ -34,17 +32,6 @@ from server.protocol import engine_error, error_event
 from server.seeing import metrics
 
 DONE = b"data: [DONE]\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as it went to the first engine."""
-
-    path: str
-    payload: bytes
-    headers: bytes
-    model: str | None
-    work: Work
 
 
 class Splice(Pump):
@@ -89,8 +76,10 @@ class Splice(Pump):
 class Unbroken:
     """One stream, for as long as there is an engine to go on with it."""
 
-    def __init__(self, pool: Pool, asked: Asked, body: dict[str, Any], link: Link, tally: Tally, wait_s: float) -> None:
-        """`body` is `asked.payload`, parsed; `tally` counts what goes out.
+    def __init__(
+        self, pool: Pool, asked: Errand, body: dict[str, Any], link: Link, tally: Tally, wait_s: float
+    ) -> None:
+        """`body` is `asked.body`, parsed; `tally` counts what goes out.
 
         `wait_s`: how long to wait for an engine that is ready.
         """
@@ -156,13 +145,13 @@ class Unbroken:
         """One engine more: None if it came to the end, else what cut it. Raises GatewayError if none can be asked."""
         asked = self._asked
         tokens = await count_tokens(self._pool, asked.model, said.text, said.chunks, self._last)
-        most = most_tokens(asked.payload)
+        most = most_tokens(asked.body)
         if said.finish_reason is None and most is not None and tokens >= most:
             self._finish(said, "length")
         if said.finish_reason is not None and not self._wants_usage:
             self._link.end(DONE)
             return None
-        payload = continued(asked.payload, said.text, tokens)
+        payload = continued(asked.body, said.text, tokens)
         if said.finish_reason is not None:
             payload = orjson.dumps({**orjson.loads(payload), "max_tokens": 1, "max_completion_tokens": None})
         answer = await self._pool.ask(

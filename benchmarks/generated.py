@@ -34,6 +34,11 @@ def filled(text: str, sections: Sections) -> str:
     return text
 
 
+def into_readme(readme: Path, name: str, text: str) -> None:
+    """Write one section, of a benchmark that has just been run."""
+    readme.write_text(filled(readme.read_text(), {name: lambda: f"{text}\n"}))
+
+
 def main(description: str | None, readme: Path, sections: Sections, program: str) -> int:
     """The command of `python -m {program}`: writes the sections, or with `--check` says whether they are current."""
     parser = argparse.ArgumentParser(

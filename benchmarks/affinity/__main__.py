@@ -26,6 +26,7 @@ from benchmarks.failover.__main__ import until_answered
 from benchmarks.failover.callers import Load
 from benchmarks.failover.engines import EngineProcess
 from benchmarks.failover.gateways import Place, haproxy, nginx, ours, vllm_router
+from benchmarks.generated import into_readme
 from benchmarks.overhead.mock import MODEL
 from benchmarks.overhead.processes import Running, free_ports
 from benchmarks.overhead.rivals import API_KEY, ROOT, NotHere, Start
@@ -33,7 +34,6 @@ from benchmarks.overhead.rivals import API_KEY, ROOT, NotHere, Start
 PICTURE_MS = 300
 PICTURES = 12
 README = ROOT / "benchmarks" / "affinity" / "README.md"
-START, END = "<!-- table -->", "<!-- /table -->"
 
 
 def vllm_router_with(policy: str) -> Callable[[Place], Start]:
@@ -160,8 +160,7 @@ def main() -> None:
         (ROOT / "benchmarks" / "results" / f"affinity-{record['date']}.json").write_text(
             json.dumps(record, indent=1) + "\n"
         )
-        before, _, rest = README.read_text().partition(START)
-        README.write_text(f"{before}{START}\n{table(rows)}\n{END}{rest.partition(END)[2]}")
+        into_readme(README, "table", table(rows))
 
 
 if __name__ == "__main__":

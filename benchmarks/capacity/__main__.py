@@ -3,7 +3,6 @@
 import argparse
 import datetime
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import uvloop
 from benchmarks.capacity.check import CASES, compare
 from benchmarks.capacity.costs import ENGINES, KINDS, PHOTO, EngineRate
 from benchmarks.capacity.simulate import GATEWAY_LOAD, fewest
+from benchmarks.generated import into_readme
 from benchmarks.load.arrivals import poisson
 
 PAGE = Path(__file__).resolve().parents[2] / "deploy/CAPACITY.md"
@@ -76,10 +76,7 @@ async def check_rows(record: bool) -> list[str]:
 
 def put(name: str, rows: list[str]) -> None:
     """Replace a table of the page."""
-    block = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-    PAGE.write_text(
-        block.sub(lambda _: f"<!-- {name} -->\n" + "\n".join(rows) + f"\n<!-- /{name} -->", PAGE.read_text())
-    )
+    into_readme(PAGE, name, "\n".join(rows))
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generated import into_readme
+
 COLUMNS = (
     "gateway",
     "engines",
@@ -17,7 +19,6 @@ COLUMNS = (
     "all engines back",
 )
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
-START, END = "<!-- table -->", "<!-- /table -->"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -56,8 +57,4 @@ def save(record: dict[str, Any], root: Path) -> None:
     name = f"failover-{engines}-engines-{record['date']}.json"
     (root / "benchmarks" / "results" / name).write_text(json.dumps(record, indent=1) + "\n")
     readme = root / "benchmarks" / "failover" / "README.md"
-    text = readme.read_text()
-    start, end = START.replace("table", f"table {engines}"), END.replace("table", f"table {engines}")
-    before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
-    readme.write_text(f"{before}{start}\n{table(record['rows'])}\n{end}{after}")
+    into_readme(readme, f"table {engines}", table(record["rows"]))

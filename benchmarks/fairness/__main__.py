@@ -27,9 +27,10 @@ from typing import Any
 import httpx2
 import uvloop
 
+from benchmarks.generated import into_readme
 from benchmarks.overhead.load import percentile
 from benchmarks.overhead.mock import MODEL, Mock
-from benchmarks.overhead.report import conditions, into_readme, plain
+from benchmarks.overhead.report import conditions, plain
 from benchmarks.overhead.run import commit, machine
 from server.app import create_server
 from server.callers.keys import hashed

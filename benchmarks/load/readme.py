@@ -7,25 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.generated import markdown
+from benchmarks.generated import Sections, main, markdown
 
 README = Path(__file__).with_name("README.md")
 RESULTS = README.parents[1] / "results"
-START, END = "<!-- selftest -->\n", "<!-- /selftest -->"
-
-
-def main() -> int:
-    now = README.read_text()
-    if "--check" in sys.argv:
-        return int(filled(now) != now)
-    README.write_text(filled(now))
-    return 0
-
-
-def filled(text: str) -> str:
-    """`text` with the table as it is now."""
-    before, _, rest = text.partition(START)
-    return before + START + selftest() + END + rest.partition(END)[2]
 
 
 def selftest() -> str:
@@ -43,5 +28,7 @@ def selftest() -> str:
     return conditions + markdown(rows)
 
 
+SECTIONS: Sections = {"selftest": selftest}
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, README, SECTIONS, "benchmarks.load.readme"))

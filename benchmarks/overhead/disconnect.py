@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import uvloop
 
+from benchmarks.generated import into_readme
 from benchmarks.overhead import cpu, report
 from benchmarks.overhead.columns import text_body
 from benchmarks.overhead.load import Target, percentile
@@ -170,7 +171,7 @@ def main() -> None:
     if not options.no_save:
         (ROOT / "benchmarks" / "results" / f"disconnect-{line['date']}.json").write_text(text + "\n")
         filled = f"{report.conditions(line)}\n\n{table(result)}"
-        report.into_readme(ROOT / "benchmarks" / "README.md", "disconnect", filled)
+        into_readme(ROOT / "benchmarks" / "README.md", "disconnect", filled)
 
 
 if __name__ == "__main__":

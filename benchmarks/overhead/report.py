@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -88,13 +87,6 @@ def conditions(line: dict[str, Any]) -> str:
         f"{line['date']}, {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python "
         f"{machine['python']}, load average {machine['load_average'][0]:.1f} before; {versions}; `{line['command']}`"
     )
-
-
-def into_readme(readme: Path, name: str, text: str) -> None:
-    """Put `text` between the marks `<!-- name -->` and `<!-- /name -->` of `readme`."""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, _, rest = readme.read_text().partition(start)
-    readme.write_text(f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 def table(result: dict[str, dict[str, dict[str, float]]]) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.generated import into_readme
 from benchmarks.overhead import cpu, report
 from benchmarks.overhead.columns import COLUMNS, INTERVAL_MS, Column, text_body
 from benchmarks.overhead.load import Target
@@ -184,7 +185,7 @@ def main() -> None:
     text = json.dumps(report.plain(line))
     if not options.no_save:
         (ROOT / "benchmarks" / "results" / f"overhead-{line['date']}.json").write_text(text + "\n")
-        report.into_readme(ROOT / "benchmarks" / "README.md", "overhead", f"{report.conditions(line)}\n\n{tables}")
+        into_readme(ROOT / "benchmarks" / "README.md", "overhead", f"{report.conditions(line)}\n\n{tables}")
     print(text)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import httpx2
 import uvloop
 
-from benchmarks.affinity.asking import ask_all, bodies, shares, shown
+from benchmarks.affinity.asking import ask_all, bodies, of_repeats, shares, shown
 from benchmarks.failover.__main__ import until_answered
 from benchmarks.failover.callers import Load
 from benchmarks.failover.engines import EngineProcess
@@ -103,14 +103,14 @@ async def measure(name: str, at_once: int, folder: Path) -> Row:
         for engine in engines:
             engine.kill()
     found = shares([list(shown(requests)) for requests in kept])
-    met: set[str] = set()
-    repeats_s = []
-    for body, seconds in zip(asked, took_s, strict=True):
-        picture = body["messages"][1]["content"][0]["image_url"]["url"]
-        if picture in met:
-            repeats_s.append(seconds)
-        met.add(picture)
-    return Row(name, start.version, found.requests, found.repeats, found.cached, round(statistics.mean(repeats_s), 3))
+    return Row(
+        name,
+        start.version,
+        found.requests,
+        found.repeats,
+        found.cached,
+        round(statistics.mean(of_repeats(asked, took_s)), 3),
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

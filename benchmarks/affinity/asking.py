@@ -75,6 +75,18 @@ async def ask_all(url: str, asked: Sequence[dict[str, Any]], at_once: int, heade
         return await asyncio.gather(*map(first_text_s, asked))
 
 
+def of_repeats(asked: Sequence[dict[str, Any]], took_s: Sequence[float]) -> list[float]:
+    """The seconds of all questions but each picture's first."""
+    met: set[str] = set()
+    repeats_s = []
+    for body, seconds in zip(asked, took_s, strict=True):
+        picture = body["messages"][1]["content"][0]["image_url"]["url"]
+        if picture in met:
+            repeats_s.append(seconds)
+        met.add(picture)
+    return repeats_s
+
+
 @dataclass(frozen=True, slots=True)
 class Shares:
     """What the engines saw."""

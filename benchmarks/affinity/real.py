@@ -23,7 +23,7 @@ import httpx2
 import uvloop
 
 from benchmarks.affinity.__main__ import GATEWAYS, PICTURES
-from benchmarks.affinity.asking import QUESTIONS, ask_all, bodies
+from benchmarks.affinity.asking import QUESTIONS, ask_all, bodies, of_repeats
 from benchmarks.failover.__main__ import until_answered
 from benchmarks.failover.callers import Load
 from benchmarks.failover.gateways import Place
@@ -70,15 +70,13 @@ async def asked(name: str, engines: Sequence[EngineProcess], seed: int, at_once:
         after = await counted(engines)
     finally:
         running.stop()
-    met: set[str] = set()
-    repeats_s = []
-    for body, seconds in zip(requests, took_s, strict=True):
-        picture = body["messages"][1]["content"][0]["image_url"]["url"]
-        if picture in met:
-            repeats_s.append(seconds)
-        met.add(picture)
     grown = {figure: [round(b - a) for a, b in zip(before[figure], after[figure], strict=True)] for figure in COUNTED}
-    return {"gateway": name, "version": start.version, **grown, "first_text_s": round(statistics.median(repeats_s), 3)}
+    return {
+        "gateway": name,
+        "version": start.version,
+        **grown,
+        "first_text_s": round(statistics.median(of_repeats(requests, took_s)), 3),
+    }
 
 
 async def run(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import shlex
 import signal
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,15 @@ async def whole(client: httpx2.AsyncClient, begun: "asyncio.Event", tokens: int 
             text += piece
             begun.set()
     return text
+
+
+async def begun_streams(clients: Sequence[httpx2.AsyncClient]) -> list["asyncio.Task[str]"]:
+    """A stream to each, whose first bytes are here."""
+    begun = [asyncio.Event() for _ in clients]
+    streams = [asyncio.create_task(whole(*pair)) for pair in zip(clients, begun, strict=True)]
+    for each in begun:
+        await each.wait()
+    return streams
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_the_others_do_not_notice(
@@ -157,10 +166,7 @@ async def test_streams_of_all_workers_finish_when_the_server_is_stopped(
         processes = server.processes()
         async with AsyncExitStack() as stack:
             clients = await one_each(server.url, stack)
-            begun = [asyncio.Event() for _ in clients]
-            streams = [asyncio.create_task(whole(*pair)) for pair in zip(clients, begun, strict=True)]
-            for each in begun:
-                await each.wait()
+            streams = await begun_streams(clients)
             server.process.send_signal(number)
             for stream in streams:
                 text = await stream
@@ -208,10 +214,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_and_is_replaced(engine_url
         before = set(server.workers())
         async with AsyncExitStack() as stack:
             clients = await one_each(server.url, stack)
-            begun = [asyncio.Event() for _ in clients]
-            streams = [asyncio.create_task(whole(*pair)) for pair in zip(clients, begun, strict=True)]
-            for each in begun:
-                await each.wait()
+            streams = await begun_streams(clients)
             os.kill(min(before), signal.SIGTERM)
             for stream in streams:
                 assert (await stream).rstrip().endswith("data: [DONE]")

@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvloop
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from benchmarks.overhead.mock import MODEL, Mock
 from server.app import create_server
 from server.settings import Settings
+from tests import time_limit
 
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
 """The smallest chat request."""
@@ -24,7 +25,7 @@ Running = Callable[..., AbstractAsyncContextManager[str]]
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop of production."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": time_limit.new_event_loop}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +40,18 @@ class ByFolder(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return "/".join(nodeid.partition("::")[0].split("/")[:2])
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """The test that a process died of has failed; the base class would give it to the next process, and that one's
+        end to the next.
+        """
+        for tests in self.assigned_work[node].values():
+            for nodeid, done in tests.items():
+                if not done:
+                    tests[nodeid] = True
+                    super().remove_node(node)
+                    return nodeid
+        return super().remove_node(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
@@ -56,6 +69,28 @@ def pytest_runtest_makereport() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
+
+
+class FailuresAtOnce:
+    """A line for each failure when it happens: a run that is ended from outside has no summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called where the terminal is: by pytest-xdist in the process that shares out the tests."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = str(crash.message if crash else report.longrepr).splitlines()
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {why[0] if why else ''}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called once a process."""
+    config.pluginmanager.register(FailuresAtOnce(config))
+    config.pluginmanager.register(time_limit.TimeLimit())
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30) -> None:

@@ -141,6 +141,9 @@ class Wire:
             ) from exc
         finally:
             self._opening -= 1
+        if self._closed:
+            connection.close()
+            raise EngineUnavailable("the gateway is leaving")
         self._all.add(connection)
         return connection
 

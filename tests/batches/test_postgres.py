@@ -7,7 +7,9 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,24 +28,26 @@ def as_nobody_special(command: list[str]) -> list[str]:
 
 
 @pytest.fixture
-async def postgres(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[str]:
-    """The URL of a Postgres of our own."""
+async def postgres(unused_tcp_port: int) -> AsyncIterator[str]:
+    """The URL of a Postgres of our own. Its folder is not pytest's, which each run closes to others again."""
     program = str(FOLDERS[0] / "postgres") if FOLDERS else shutil.which("postgres")
     if program is None:
         pytest.skip("postgres is not installed: apt-get install postgresql")
-    folder = tmp_path / "data"
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, 65534, 65534)
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/") and parent.is_relative_to("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    initdb = [str(Path(program).with_name("initdb")), "-D", str(folder), "-U", "me", "--auth=trust", "--no-sync"]
+    with TemporaryDirectory(prefix="postgres-") as folder:
+        if os.geteuid() == 0:
+            shutil.chown(folder, 65534, 65534)
+        async with serving(program, folder, unused_tcp_port) as url:
+            yield url
+
+
+@asynccontextmanager
+async def serving(program: str, folder: str, port: int) -> AsyncIterator[str]:
+    initdb = [str(Path(program).with_name("initdb")), "-D", folder, "-U", "me", "--auth=trust", "--no-sync"]
     subprocess.run(as_nobody_special(initdb), check=True, capture_output=True)
     quick = ["-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"]
-    command = as_nobody_special([program, "-D", str(folder), "-p", str(unused_tcp_port), *quick])
+    command = as_nobody_special([program, "-D", folder, "-p", str(port), *quick])
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
-    url = f"postgresql://me@127.0.0.1:{unused_tcp_port}/postgres"
+    url = f"postgresql://me@127.0.0.1:{port}/postgres"
     database = open_database(url)
 
     async def is_up() -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import Mock
 from benchmarks.overhead.processes import free_ports
 from server.app import Server, create_server
+from server.engines.guard import family
 from server.settings import Settings
 from tests.conftest import ASK, until
 from tests.tasks.common import events, picture, uri
@@ -178,3 +180,18 @@ async def test_the_program_finishes_its_streams_and_ends_well() -> None:
     assert text_of(text) == SAID
     assert await asyncio.wait_for(process.wait(), 20) == 0
     await mock.close()
+
+
+async def test_told_twice_it_leaves_at_once_and_leaves_nothing_behind() -> None:
+    before = set(family(os.getpid()))
+    async with house(leave_delay_s=30) as here:
+        waiting = asyncio.create_task(here.client.post("/v1/chat/completions", json={**ASK, "max_tokens": 5000}))
+        await until(lambda: bool(here.mock.running))
+        decoders = set(family(os.getpid())) - before
+        assert decoders
+        here.leave()
+        here.leave(signal.SIGINT)
+        await here.left()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await until(lambda: not here.mock.running)
+        assert not decoders & set(family(os.getpid()))

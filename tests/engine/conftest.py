@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from server.engines.checkpoints import RANDOM, ROOT
 from server.engines.launcher import EngineProcess, launch
@@ -42,8 +43,8 @@ def running_engine(settings: Settings, log_file: Path) -> Iterator[tuple[EngineP
     """An engine's process, ready, and the settings of a gateway before it; its supervisor runs in a thread with a loop
     of its own.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="engine supervisor")
+    loop = uvloop.new_event_loop()  # as in production: asyncio's own waits for the pipes of a process, too
+    thread = threading.Thread(target=loop.run_forever, name="engine supervisor", daemon=True)
     thread.start()
     log_file.parent.mkdir(exist_ok=True)
     process, fitted = launch(settings)
@@ -54,10 +55,12 @@ def running_engine(settings: Settings, log_file: Path) -> Iterator[tuple[EngineP
             asyncio.run_coroutine_threadsafe(process.wait_ready(), loop).result(START_TIMEOUT_S)
             yield process, fitted
         finally:
-            asyncio.run_coroutine_threadsafe(process.stop(), loop).result(60)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+            try:
+                asyncio.run_coroutine_threadsafe(process.stop(), loop).result(60)
+            finally:
+                loop.call_soon_threadsafe(loop.stop)
+                thread.join()
+                loop.close()
 
 
 @pytest.fixture(scope="session")

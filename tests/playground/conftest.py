@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DESKTOP: "ViewportSize" = {"width": 1360, "height": 860}
 PHONE: "ViewportSize" = {"width": 390, "height": 844}
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

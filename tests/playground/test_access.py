@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import until
 from tests.playground.common import TABS, open_tab, pick, rectangles, run
 from tests.playground.conftest import PHONE, window
 from tests.playground.oracle import SAMPLES, Oracle
@@ -164,10 +165,18 @@ async def test_a_picture_can_be_dropped_pasted_and_taken(browser: "Browser", bas
             : new DragEvent(kind, { ...options, dataTransfer: carried })
           document.body.dispatchEvent(event)
         }"""
+        read = view.locator(".readout", has_text="810 px")
         for kind in ("paste", "drop"):
-            await page.evaluate(carry, [kind, data])
-            await view.locator(".readout", has_text="810 px").wait_for()
+
+            async def is_taken(kind: str = kind) -> bool:
+                await page.evaluate(carry, [kind, data])  # the page listens a moment after it shows
+                await page.wait_for_timeout(500)
+                return await read.count() > 0
+
+            await until(is_taken)
             await page.reload()
+            await view.get_by_role("button", name="Camera").wait_for()
+            assert await read.count() == 0
         await view.get_by_role("button", name="Camera").click()
         await page.get_by_role("button", name="Take the photo").click()
         await view.locator(".frame img[alt='photo.jpg']").wait_for()

@@ -26,7 +26,7 @@ from server.engines.wire import parse_url
 from server.errors import EngineUnavailable
 from server.seeing import logs
 from server.seeing.telemetry import open_tracer
-from server.settings import ENV_PREFIX, Settings, unknown_variables
+from server.settings import ENV_PREFIX, Settings, unknown_variables, without_settings
 from server.sizing import command as sizing_command
 from server.workers.crew import join
 from server.workers.line import LineEnded
@@ -144,7 +144,7 @@ async def _listen(settings: Settings, engine_urls: Sequence[str], engine: Engine
     shared = engine.shared if engine else None
     server: Serving
     if settings.workers > 1:
-        server = Parent(settings, engine_urls, shared)
+        server = Parent(settings, engine_urls, shared, without_settings(os.environ))
     else:
         server = create_server(settings, engine_urls, shared=shared)
     spare_the_collector()

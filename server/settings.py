@@ -9,7 +9,7 @@ no limit.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -260,3 +260,12 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
     """
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in environment if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """For workers, who are told their settings, keys among them, where no list of processes shows them.
+
+    >>> without_settings({"HOME": "/root", "QVL_API_KEY": "sk-1", "qvl_redis_url": "redis://:secret@store"})
+    {'HOME': '/root'}
+    """
+    return {name: value for name, value in environment.items() if not name.upper().startswith(ENV_PREFIX)}

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,11 +25,17 @@ class ProcessFailed(Exception):
 
 
 class Running:
-    """A process of ours on one core, its output in a file."""
+    """A process of ours on one core, or some, its output in a file."""
 
     def __init__(
-        self, name: str, command: list[str], core: int, log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: list[str],
+        core: int | Collection[int],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        cores = {core} if isinstance(core, int) else set(core)
         self.name = name
         self.log = log
         with log.open("wb") as output:
@@ -40,7 +46,7 @@ class Running:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={**os.environ, **(environment or {})},
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
         self.pid = self._process.pid
 
@@ -76,8 +82,8 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def start_mock(core: int, folder: Path, *flags: str) -> tuple[Running, str]:
-    """The mock engine and its base URL."""
+def start_mock(core: int | Collection[int], folder: Path, *flags: str) -> tuple[Running, str]:
+    """A mock engine and its base URL."""
     command = [sys.executable, "-m", "benchmarks.overhead.mock", "--keep-requests", "0", *flags]
     mock = Running("mock", command, core, folder / "mock.log")
     deadline_s = time.monotonic() + 20

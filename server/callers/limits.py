@@ -5,7 +5,9 @@ in a sliding window, tokens in a fixed one: the prompt, as far as it is known be
 answer turned out to cost when it is there. So tokens may go beyond the limit by what was under way, never by more.
 
 If Redis does not answer, this gateway counts for itself until it does: a limit is there to be fair, and not worth an
-outage. Keys and what they are for do not depend on it. Callers without limits cost nothing here.
+outage. So in the minute of a loss a key may have its limit once from Redis, once from each gateway (all its workers
+count together), and once more if Redis comes back empty. Keys and what they are for do not depend on it. Callers
+without limits cost nothing here.
 """
 
 import asyncio
@@ -201,9 +203,15 @@ class Counters:
         return granted, Left(limit, min(limit, stats.remaining), max(0.0, stats.reset_time - time.time()))
 
     async def settle(self, name: str, limit: int, tokens: int) -> None:
-        """Count these whatever is left, or, below 0, give them back."""
-        item = RateLimitItemPerMinute(limit, namespace="qvl-tokens")
-        await self._storage.incr(item.key_for(name), MINUTE_S, amount=tokens)
+        """Count these whatever is left, or, below 0, give them back.
+
+        No more is given back than is counted: the minute in which they were counted may be over, or lost with a store.
+        """
+        key = RateLimitItemPerMinute(limit, namespace="qvl-tokens").key_for(name)
+        if tokens < 0:
+            tokens = -min(-tokens, await self._storage.get(key))
+        if tokens:
+            await self._storage.incr(key, MINUTE_S, amount=tokens)
 
 
 def _shared(settings: Settings) -> Counters | None:

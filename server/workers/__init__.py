@@ -12,7 +12,7 @@ What a process keeps, and what becomes of it where there are several:
 | what | where | over all workers |
 | --- | --- | --- |
 | places, queue, turns, bytes of bodies, requests of a key at once | parent (`desk`, `shared`) | exact |
-| requests and tokens a minute | parent, or Redis where it is set | exact |
+| requests and tokens a minute | parent, or Redis where it is set: then over several gateways | exact |
 | `Idempotency-Key` | the worker that was asked first; the parent knows which | holds, while that worker lives |
 | counters, histograms, usage, recent errors | each; the asked one puts all together (`merging`, `parts`) | added up |
 | gauges | places: parent; engines: each worker | see `merging.GAUGES` |

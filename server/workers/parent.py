@@ -9,7 +9,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,14 @@ LAST_STEPS_S = 15.0
 class Parent:
     """The first process of several. `serve` runs until it is told to stop."""
 
-    def __init__(self, settings: Settings, engine_urls: Sequence[str], shared: Path | None = None) -> None:
-        """As `create_server` has them."""
+    def __init__(
+        self,
+        settings: Settings,
+        engine_urls: Sequence[str],
+        shared: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """As `create_server` has them; `environment` is that of the workers, None: our own."""
         self.started = False
         self.listening = asyncio.Event()
         self._settings = settings
@@ -60,6 +66,7 @@ class Parent:
             "engine_urls": list(engine_urls),
             "shared": None if shared is None else str(shared),
         }
+        self._environment = environment
         self._drained: set[str] = set()
         self._processes: dict[int, Process] = {}
         self._gone: Part = left_by([])
@@ -118,7 +125,8 @@ class Parent:
         while not self._stopping.is_set():
             begun_s = time.monotonic()
             process = self._processes[place] = Process(place, self._office, self._handlers)
-            await process.start({**self._orders, "place": place, "drained": sorted(self._drained)})
+            its_orders = {**self._orders, "place": place, "drained": sorted(self._drained)}
+            await process.start(its_orders, self._environment)
             if self._stopping.is_set():
                 process.tell_to_leave(signal.SIGTERM)
             status = await process.wait()

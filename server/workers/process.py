@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.workers.desk import Desk, Office
@@ -50,8 +50,8 @@ class Process:
         """What it has to do: an open connection counts, and a request under way as much again."""
         return self.connections + self.desk.visits
 
-    async def start(self, orders: dict[str, Any]) -> None:
-        """Begin; `orders` say what it is to do."""
+    async def start(self, orders: dict[str, Any], environment: Mapping[str, str] | None) -> None:
+        """Begin; `orders` say what it is to do, its settings among them, `environment` the rest; None: as ours."""
         line, its_line = socket.socketpair()
         self._door, its_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._door.setblocking(False)
@@ -61,6 +61,7 @@ class Process:
                 *(sys.executable, "-m", "server", "worker", *map(str, descriptors), str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=descriptors,
+                env=environment,
                 start_new_session=True,  # Ctrl-C in a terminal reaches us; workers are told by us
             )
         await self.line.open(line)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.bad_input.conftest import assert_refused
-from tests.bad_input.files import ELSEWHERE, PAGES, Web
+from tests.bad_input.files import ELSEWHERE, PAGES, Web, picture, uri
 from tests.bad_input.process import HELLO, Answer, Gateway, eventually
 
 PARAM = "messages[0].content[0].image_url.url"
@@ -155,6 +155,51 @@ def test_every_page_is_tried() -> None:
 def test_a_redirect_to_a_forbidden_place_is_not_followed(server: Gateway, web: Web) -> None:
     web.asked.clear()
     fetch(server, web.url("/to-us"))
+    assert web.asked == ["/to-us"]
+
+
+CLIP = "messages[0].content[0]"
+DOORS: dict[str, tuple[str, str]] = {
+    # what a URL is given for: path, field
+    "a clip": ("/v1/chat/completions", f"{CLIP}.video_url.url"),
+    "a clip, Qwen's way": ("/v1/chat/completions", f"{CLIP}.video"),
+    "a frame": ("/v1/chat/completions", f"{CLIP}.video[1]"),
+    "a picture, Qwen's way": ("/v1/chat/completions", f"{CLIP}.image"),
+    "a task's picture": ("/v1/caption", "image"),
+    "a task's clip": ("/v1/localize-events", "video"),
+    "a document": ("/v1/parse-document", "document"),
+    "a page to extract from": ("/v1/extract", "document"),
+    "a screenshot": ("/v1/act", "screenshot"),
+}
+
+
+def given(door: str, url: str) -> dict[str, Any]:
+    """A request with the URL in that place."""
+    parts: dict[str, Any] = {
+        "a clip": {"type": "video_url", "video_url": {"url": url}},
+        "a clip, Qwen's way": {"type": "video", "video": url},
+        "a frame": {"type": "video", "video": [uri(picture()), url]},
+        "a picture, Qwen's way": {"type": "image", "image": url},
+    }
+    if door in parts:
+        return {**HELLO, "messages": [{"role": "user", "content": [parts[door]]}]}
+    more = {
+        "a task's clip": {"query": "a dog barks"},
+        "a page to extract from": {"schema": {"type": "object", "properties": {"total": {"type": "number"}}}},
+        "a screenshot": {"task": "open it"},
+    }
+    return {DOORS[door][1]: url, **more.get(door, {})}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_door_leads_inward(server: Gateway, web: Web, door: str) -> None:
+    path, field = DOORS[door]
+    for url in ("http://127.0.0.1/", "http://[::ffff:169.254.169.254]/", "http://2130706433/", "file:///etc/passwd"):
+        answer = server.post(given(door, url), path)
+        assert answer.json["error"]["code"] in {"url_forbidden", "invalid_value"}, (url, answer.body)
+        assert (answer.status, answer.json["error"]["param"]) == (400, field)
+    web.asked.clear()
+    assert_refused(server.post(given(door, web.url("/to-us")), path), 400, "url_forbidden", field)
     assert web.asked == ["/to-us"]
 
 

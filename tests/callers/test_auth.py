@@ -22,6 +22,7 @@ from server.callers import auth as auth_module
 from server.callers.auth import Auth, open_auth
 from server.callers.keys import KeyFile, hashed, read_rows
 from server.callers.keys_command import run
+from server.engines.guard import family
 from server.errors import AuthenticationFailed
 from server.settings import Settings
 from tests.conftest import ASK, Running, until
@@ -376,11 +377,13 @@ def environment() -> dict[str, str]:
     return {**clean, "QVL_API_KEY": "sk-plain-secret", "QVL_ENGINE_API_KEY": "sk-engine-secret"}
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_no_key_shows_in_log_metrics_errors_or_processes(
-    mock: Mock, environment: dict[str, str], keys_file: Path, tmp_path: Path
+    mock: Mock, environment: dict[str, str], keys_file: Path, tmp_path: Path, workers: int
 ) -> None:
     log = tmp_path / "log"
     options = ["--port", "0", "--keys-file", str(keys_file), "--log-level", "debug", "--media-workers", "1"]
+    options += ["--workers", str(workers), "--batch-store", "off"]
     command = [sys.executable, "-m", "server", "--engine-url", await mock.listen(), *options]
     port = _free_port()
     command[command.index("--port") + 1] = str(port)
@@ -389,7 +392,7 @@ async def test_no_key_shows_in_log_metrics_errors_or_processes(
     shown: list[str] = []
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            await until(lambda: _answers(client), 20)
+            await until(lambda: _answers(client), 60)
             for key in ("sk-alice", "sk-plain-secret", "sk-wrong-secret"):
                 for path, asked in (
                     ("/v1/chat/completions", ASK),
@@ -401,10 +404,11 @@ async def test_no_key_shows_in_log_metrics_errors_or_processes(
                     shown += [answer.text, str(answer.headers)]
             shown.append((await client.get("/metrics")).text)
             shown.append((await client.get("/openapi.json")).text)
-        family = [process.pid, *_children(process.pid)]
-        assert len(family) > 1
-        shown += [Path(f"/proc/{each}/cmdline").read_text() for each in family]
-        shown += [Path(f"/proc/{each}/environ").read_text() for each in family[1:]]
+        others = family(process.pid)
+        assert sum(" server worker " in command for command in others.values()) == (workers if workers > 1 else 0)
+        assert len(others) > (workers if workers > 1 else 0)  # and what decodes
+        shown += [Path(f"/proc/{process.pid}/cmdline").read_text(), *others.values()]
+        shown += [Path(f"/proc/{each}/environ").read_text() for each in others]
         assert mock.requests[-1].header(b"authorization") == b"Bearer sk-engine-secret"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -419,10 +423,6 @@ async def _answers(client: httpx2.AsyncClient) -> bool:
         return (await client.get("/readyz")).status_code == 200
     except httpx2.TransportError:
         return False
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _free_port() -> int:

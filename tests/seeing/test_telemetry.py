@@ -292,8 +292,8 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 async def test_a_request_is_a_trace_from_the_caller_through_us_to_the_engine(running: Running, mock: Mock) -> None:
     async with (
         collector() as (endpoint, spans),
-        running([await mock.listen()], otlp_endpoint=endpoint) as url,
-        httpx2.AsyncClient(base_url=url, timeout=20) as client,
+        running([await mock.listen()], otlp_endpoint=endpoint, api_key=["sk-hidden"]) as url,
+        httpx2.AsyncClient(base_url=url, timeout=20, headers={"authorization": "Bearer sk-hidden"}) as client,
     ):
         headers = {"traceparent": PARENT, "tracestate": "a=b", "x-request-id": "mine"}
         await client.post("/v1/chat/completions?key=hidden", json=LOOK, headers=headers)

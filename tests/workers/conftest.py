@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -102,11 +103,16 @@ def wait_until(condition: Any, timeout_s: float = 30) -> None:
 
 
 @contextmanager
-def spawned(log: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+def spawned(log: Path, *words: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A Python module in a process of its own, its words in a file."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=ROOT, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            [sys.executable, "-m", *words],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
         )
     try:
         yield process
@@ -129,7 +135,7 @@ def engine(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(folder: Path, **settings: Any) -> Iterator[Started]:
+def serving(folder: Path, *, redis_url: str = "", **settings: Any) -> Iterator[Started]:
     """A server, once all its workers are ready."""
     port = free_ports(1)[0]
     given = {
@@ -143,7 +149,8 @@ def serving(folder: Path, **settings: Any) -> Iterator[Started]:
     }
     words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     log = folder / "server.log"
-    with spawned(log, "server", "--no-access-log", *words) as process:
+    environment = {"QVL_REDIS_URL": redis_url} if redis_url else {}  # it holds a password
+    with spawned(log, "server", "--no-access-log", *words, **environment) as process:
         started = Started(f"http://127.0.0.1:{port}", process, log)
         try:
 

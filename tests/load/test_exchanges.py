@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks.load import server_side
 from benchmarks.load.__main__ import measure, parser
@@ -37,9 +38,20 @@ async def asked(url: str, workload: str, count: int = 2, shape: Shape = SMALL) -
         client.close()
 
 
+CLICK = '{"name": "computer_use", "arguments": {"action": "left_click", "coordinate": [20, 20]}}'
+ANSWERS = {
+    "detect": "[]",
+    "read-text": '[{"bbox_2d": [10, 10, 90, 40], "text_content": "a sign"}]',
+    "extract": '{"total": "3", "date": "today"}',
+    "act": f"<tool_call>{CLICK}</tool_call>",
+    "parse-document": '<html><body><p data-bbox="10 10 90 40">a sign</p></body></html>',
+    "localize-events": '[{"start_time": "00:00.00", "end_time": "00:01.00", "description": "a square moves"}]',
+}
+
+
 @pytest.mark.parametrize("workload", [*WORKLOADS, "mixed"])
 async def test_every_workload_is_answered(mock: Mock, running: Running, workload: str) -> None:
-    mock.behaviour = Behaviour(answer="[]" if workload == "detect" else "A sign.", chunks=4)
+    mock.behaviour = Behaviour(answer=ANSWERS.get(workload, "A sign."), chunks=4)
     async with running([await mock.listen()]) as url:
         records = await asked(url, workload)
     assert [record.error for record in records] == [""] * len(records)
@@ -72,10 +84,24 @@ async def test_repeats_are_as_many_as_asked_for() -> None:
     assert len(set(urls)) < 50
 
 
-async def test_pictures_of_ones_own_are_sent(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"own")
-    step = sessions("photo", Shape(folder=tmp_path), 1)[0].steps[0]([])
-    assert step.body["messages"][0]["content"][0]["image_url"]["url"].endswith("b3du")
+@pytest.mark.parametrize("workload", ["photo", "document", "conversation", "agent"])
+async def test_pictures_of_ones_own_are_sent_as_what_they_are(workload: str, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "a.png")
+    first, second = (session.steps[0]([]) for session in sessions(workload, Shape(folder=tmp_path, turns=1), 2))
+    assert first.body["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
+    assert (first.pictures, first.megapixels) == (1, 0.06)
+    assert (first.repeats, second.repeats) == (False, True)
+
+
+async def test_a_clip_of_ones_own_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "a.webm").write_bytes(b"own")
+    step = sessions("clip", Shape(folder=tmp_path), 1)[0].steps[0]([])
+    assert step.body["messages"][0]["content"][0]["video_url"]["url"] == "data:video/webm;base64,b3du"
+
+
+async def test_a_folder_without_what_is_sent_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds none of what this workload sends \(.mp4"):
+        sessions("clip", Shape(folder=tmp_path), 1)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +204,7 @@ async def test_a_whole_run_leaves_every_file(mock: Mock, tmp_path: Path) -> None
         (["--picture", "big"], "WIDTHxHEIGHT"),
         (["--price-per-hour", "2"], "--price-date"),
         (["--slo", "x=1"], "service level"),
+        (["--mix", "film=1"], "no share"),
     ],
 )
 async def test_what_cannot_be_asked_is_said_in_a_sentence(

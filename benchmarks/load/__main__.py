@@ -171,8 +171,14 @@ def conditions(found: dict[str, Any], options: argparse.Namespace, about: dict[s
         f"commit {found['commit']}{' with changes' if found['changed'] else ''}; {options.label or options.url}: "
         f"{options.model}, {server}; workload {options.workload}{pictures}, answers of {options.max_tokens} tokens, "
         f"seed {seed}; "
-        f"{options.seconds:g} s a point after {options.warmup_s:g} s."
+        f"{options.seconds:g} s a point after {options.warmup_s:g} s{_price(options)}."
     )
+
+
+def _price(options: argparse.Namespace) -> str:
+    if options.price_per_hour is None:
+        return ""
+    return f"; cost at {options.price_per_hour:g} an hour, the price of {options.price_date}"
 
 
 def write(folder: Path, found: dict[str, Any], measuring: Measuring) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.load import server_side
+from benchmarks.load import report, server_side
 from benchmarks.load.__main__ import measure, parser
 from benchmarks.load.known import Connection, Known
 from benchmarks.load.measuring import warm
-from benchmarks.load.record import Record
+from benchmarks.load.record import Record, read
 from benchmarks.load.run import Run
-from benchmarks.load.wire import Client
+from benchmarks.load.wire import Client, Exchange
 from benchmarks.load.workloads import WORKLOADS, Shape, sessions
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import MODEL, Mock
@@ -123,6 +123,18 @@ async def test_what_went_wrong_is_an_error(mock: Mock, behaviour: Behaviour, sai
     assert record.ttft_ms is None or record.error
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+def test_a_stream_is_read_however_its_lines_end_and_wherever_it_is_cut(end: bytes, field: str) -> None:
+    events = [json.dumps({"choices": [{"delta": {field: word}}]}).encode() for word in ("one ", "two")]
+    stream = b"".join(b"data: " + event + 2 * end for event in (*events, b"[DONE]"))
+    exchange = Exchange(status=200, headers={"content-type": "text/event-stream"}, ended_s=9.0)
+    exchange.pieces = [(at / 1000, stream[at : at + 1]) for at in range(len(stream))]
+    record = Record(0, "text", 0.0)
+    assert read(exchange, record, start_s=0.0, intended_s=0.0) == "one two"
+    assert (record.error, record.output_tokens, len(record.itl_ms)) == ("", 2, 1)
+
+
 async def test_a_server_that_is_not_there_is_an_error_and_no_crash() -> None:
     (record,) = await asked("http://127.0.0.1:9", "text", count=1)
     assert record.error.startswith("no connection")
@@ -196,6 +208,25 @@ async def test_a_whole_run_leaves_every_file(mock: Mock, tmp_path: Path) -> None
     assert page.count("<img") >= 3
     assert "http://" not in page.replace(words[1], "")
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(found))
+
+
+async def test_a_cards_share_the_dated_cost_and_the_caches_stand_in_the_table(
+    mock: Mock, running: Running, tmp_path: Path
+) -> None:
+    async with running([await mock.listen()]) as url:
+        words = ["--url", url, "--model", MODEL, "--workload", "text", "--concurrency", "2", "--seconds", "0.3"]
+        words += ["--warmup-s", "0", "--gpus", "2", "--price-per-hour", "7.2", "--price-date", "2026-11-01"]
+        found = await measure(parser().parse_args([*words, "--out", str(tmp_path)]), "command")
+    found["points"][0]["caches"] = {"prefix cache": 0.25, "picture cache": None}
+    told = report.markdown(found["points"], found["about"])
+    header, row = (line.split(" | ") for line in told.splitlines() if line.startswith("|  |") and "---" not in line)
+    cells = dict(zip(header, row, strict=True))
+    assert float(cells["tokens/s/GPU"].replace(",", "")) == pytest.approx(
+        float(cells["tokens/s"].replace(",", "")) / 2, rel=0.02
+    )
+    assert float(cells["cost of 1,000"]) == pytest.approx(2 / float(cells["requests/s"].replace(",", "")), rel=0.02)
+    assert cells["caches hit"] == "prefix 25%"
+    assert "cost at 7.2 an hour, the price of 2026-11-01" in told
 
 
 @pytest.mark.parametrize(

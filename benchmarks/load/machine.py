@@ -31,6 +31,12 @@ class Started:
     engine_pid: int
     """Of the process that all of the engine's descend from."""
 
+    def engine_flags(self) -> list[str]:
+        """What the engine was started with, behind its module's name; of a path its last part."""
+        words = Path(f"/proc/{self.engine_pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        first = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
+        return [Path(word).name if word.startswith("/") else word for word in words[first:] if word]
+
     def spent_s(self) -> dict[str, float]:
         """Processor seconds so far, of the gateway with its decode processes and of the engine."""
         engine_s = cpu_s(self.engine_pid)

@@ -1,6 +1,7 @@
 """Ours beside the bare engine: rounds summed up, and where a difference comes from, stage by stage."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -10,6 +11,41 @@ Point = Mapping[str, Any]
 WAYS = ("ours", "bare engine")
 PARTS = ("gateway", "engine")
 FIGURES = ("request_throughput", "output_throughput", "p50_ttft_ms", "p95_ttft_ms", "p50_tpot_ms", "p50_e2el_ms")
+LEAST_RATIO, MOST_LATER_MS = 0.98, 2.0
+"""Aims on a machine with a GPU: of the bare engine's throughput, and of the first token's delay."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Ours beside the bare engine, of one workload at its highest concurrency."""
+
+    workload: str
+    concurrency: int
+    ratio: float
+    """Ours' throughput over the bare engine's, the median of the rounds."""
+    later_ms: float
+    """Ours' median time to first token less the bare engine's."""
+
+    @property
+    def meets_aims(self) -> bool:
+        """
+        >>> Beside("photo", 64, 0.985, 1.5).meets_aims, Beside("photo", 64, 1.02, 2.5).meets_aims
+        (True, False)
+        """
+        return self.ratio >= LEAST_RATIO and self.later_ms <= MOST_LATER_MS
+
+
+def beside(points: Sequence[Point]) -> list[Beside]:
+    """A line for each workload; none for one that was never answered."""
+    found = []
+    for (workload,), own in _grouped(points, "workload").items():
+        most = max(point["concurrency"] for point in own)
+        there = [point for point in own if point["concurrency"] == most]
+        firsts = {point["way"]: point["p50_ttft_ms"] for point in combined(there)}
+        told = ratios(there)
+        if told and None not in firsts.values():
+            found.append(Beside(workload, most, median(told), firsts["ours"] - firsts["bare engine"]))
+    return found
 
 
 def combined(points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -13,6 +13,11 @@ from benchmarks.load.tier import STANDARD, results_file
 from benchmarks.load.tier_compare import combined, differences, ratios
 from server.sizing.gpus import tiers
 
+STAGES: dict[str, dict[str, Any]] = {
+    "ours": {"engine to first token": {"mean_ms": 7.0}, "gateway media": {"mean_ms": 5.0}},
+    "bare engine": {"engine to first token": {"mean_ms": 9.0}},
+}
+
 
 def point(way: str, round_: int, rate: float) -> dict[str, Any]:
     first_ms = 15.0 if way == "ours" else 10.0
@@ -26,7 +31,8 @@ def point(way: str, round_: int, rate: float) -> dict[str, Any]:
         "failed": 1,
         "cpu_s_per_request": {"gateway": 0.002 * (way == "ours"), "engine": 0.05},
         "client": {"was_the_limit": round_ == 0},
-        "server_stages": {"engine queue": {"mean_ms": 1.0, "count": 3}},
+        "server_stages": STAGES[way],
+        "mean_ttft_ms": first_ms,
         "client_stages_ms": {"lag_ms": 0.1},
         "p50_ttft_ms": first_ms,
         "p95_ttft_ms": None,
@@ -142,4 +148,8 @@ def test_a_difference_is_told_with_its_range_and_its_stages() -> None:
     assert "throughput 0.90 of the bare engine's (0.80 to 1.20)" in told
     assert "first token +5.0 ms at the median" in told
     assert "+2.0 ms in the gateway" in told
-    assert "| engine queue | 1.00 | 1.00 |" in told
+    assert "| engine to first token | 7.00 | 9.00 | -2.00 |" in told
+    assert "| gateway media | 5.00 | - | - |" in told
+    assert "15.0 against 10.0 ms, means: in the engine 7.0 against 9.0 (-2.0); " in told
+    assert "in the gateway 5.0; the rest" in told
+    assert "waiting for a processor, 3.0 against 1.0 (+2.0)" in told

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.load.inputs import Size
 from benchmarks.load.tier_compare import combined
+from benchmarks.roofline.anchors import Anchor
 from server.errors import InvalidValue
 from server.media.sizes import shown_size
 from server.sizing.demand import LEAST_PIXELS, TEMPLATE_TOKENS, find_model
@@ -39,20 +40,16 @@ def compared(result: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
     if not gpus or not suite:
         return {}
     try:
-        model, gpu = find_model(result["model"]), find_gpu(gpus[0]["name"])
+        model, machine = find_model(result["model"]), machine_of(result)
     except InvalidValue:
         return {}
-    used = _after(result["engine_flags"], "--tensor-parallel-size")
-    machine = Machine(gpu, int(used or 1), cores=result["environment"]["cores"])
     ours = [point for point in combined(result["points"]) if point["way"] == "ours"]
-    shapes = {"text": (), "photo": (tuple(suite["picture_wh"]),), "document": (PAGE_WH,)}
     found = {}
-    for workload, pictures in shapes.items():
+    for workload, pictures in pictures_of(suite).items():
         own = {point["concurrency"]: point for point in ours if point["workload"] == workload}
         if own and own[min(own)]["p50_tpot_ms"]:
-            answer = suite["max_tokens"] * (4 if workload == "document" else 1)
             alone, many = own[min(own)], own[max(own)]
-            asked = request(pictures, answer)
+            asked = request(pictures, answer_tokens(suite, workload))
             single = predict(model, machine, asked, fits=1)
             most = predict(model, machine, asked, fits=max(own))
             found[workload] = [
@@ -61,6 +58,44 @@ def compared(result: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
                 (1000 / alone["p50_tpot_ms"], 1 / single.token_s),
             ]
     return found
+
+
+def best_rate(result: Mapping[str, Any], workload: str, anchor: Anchor) -> str | None:
+    """What ours did with this model on this card, in requests a second, and the tokens of one; None if it did not."""
+    gpus, suite = result["environment"]["gpus"], result.get("suite")
+    if not gpus or not suite:
+        return None
+    try:
+        is_same = find_model(result["model"]) == find_model(anchor.model, anchor.precision)
+        is_same = (
+            is_same and find_gpu(gpus[0]["name"]).name == anchor.gpu.name and machine_of(result).gpus == anchor.gpus
+        )
+    except InvalidValue:
+        return None
+    ours = [point for point in combined(result["points"]) if point["way"] == "ours" and point["workload"] == workload]
+    if not is_same or not ours:
+        return None
+    asked = request(pictures_of(suite)[workload], answer_tokens(suite, workload))
+    tokens = f"{sum(asked.picture_tokens):,} + {asked.text_tokens} + {asked.answer_tokens}"
+    return f"{max(point['request_throughput'] for point in ours):.2f} ({tokens})"
+
+
+def machine_of(result: Mapping[str, Any]) -> Machine:
+    """The cards of one engine. Raises InvalidValue for one that is not known."""
+    used = _after(result["engine_flags"], "--tensor-parallel-size")
+    environment = result["environment"]
+    return Machine(find_gpu(environment["gpus"][0]["name"]), int(used or 1), cores=environment["cores"])
+
+
+def pictures_of(suite: Mapping[str, Any]) -> dict[str, tuple[Size, ...]]:
+    """Workload -> the pictures of one request."""
+    width, height = suite["picture_wh"]
+    return {"text": (), "photo": ((width, height),), "document": (PAGE_WH,)}
+
+
+def answer_tokens(suite: Mapping[str, Any], workload: str) -> int:
+    """As the workload asks for: a page's answer is four times as long."""
+    return int(suite["max_tokens"]) * (4 if workload == "document" else 1)
 
 
 def request(pictures: Sequence[Size], answer_tokens: int) -> Request:

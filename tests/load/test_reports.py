@@ -113,6 +113,10 @@ def test_two_models_on_one_card_have_a_row_their_aims_and_the_rooflines_error(
     assert "| 80 GB | Qwen2.5-VL-3B-Instruct | photo | ms to first token alone | 15.0 |" in told
     (measured, predicted), *_ = tier_roofline.compared(three)["photo"]
     assert measured == 8
+    assert "| 7B bf16 | H100 80GB | caption | 221 + 0 + 128 | 3.3 | redhat | 8.00 (1,230 + 96 + 128) |" in told
+    assert "| 7B bf16 | H100 80GB | document | 4,800 + 64 + 128 | 0.9 | redhat | not measured |" in told
+    assert "- **redhat**: Red Hat's model cards" in told
+    assert "| 7B fp8 | H100 80GB | caption | 221 + 0 + 128 | 4.2 | redhat | not measured |" in told
     assert f"| requests/s | 8.0 | {predicted:.1f} | {predicted / 8:.2f} |" in told
 
 

@@ -160,6 +160,8 @@ def section(result: Mapping[str, Any]) -> str:
     suite, option = ("quick", " --quick") if result["quick"] else ("standard", "")
     if result.get("weights") == "dummy":
         option += f" --dummy {result['model'].removeprefix('Qwen2.5-VL-').replace('-Instruct', '')}"
+    clocks = list(dict.fromkeys(clock for point in result["points"] for clock in point.get("gpu_clocks", [])))
+    cards += f", at {min(clocks, key=_mhz)} to {max(clocks, key=_mhz)} under load" if clocks else ""
     started = f"; engine: `{shlex.join(result['engine_flags'])}`" if "engine_flags" in result else ""
     conditions = (
         f"{found['date'][:10]}, {found['processor']}, {found['cores']} cores, {cards}, "
@@ -167,6 +169,15 @@ def section(result: Mapping[str, Any]) -> str:
         f"{_named(result['model'], result)}, the {suite} suite: `benchmarks/run-tier{option}`{started}\n\n"
     )
     return conditions + markdown(_rows(result["points"])) + _rates(result) + differences(result["points"])
+
+
+def _mhz(clock: str) -> float:
+    """
+    >>> _mhz("1980 MHz")
+    1980.0
+    """
+    number = clock.partition(" ")[0]
+    return float(number) if number.isdigit() else 0.0
 
 
 def _rows(points: Sequence[Mapping[str, Any]]) -> list[list[str]]:

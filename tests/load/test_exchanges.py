@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.load import report, server_side
+from benchmarks.load import measuring, report, server_side
 from benchmarks.load.__main__ import measure, parser
 from benchmarks.load.known import Connection, Known
 from benchmarks.load.measuring import warm
@@ -208,6 +208,15 @@ async def test_a_whole_run_leaves_every_file(mock: Mock, tmp_path: Path) -> None
     assert page.count("<img") >= 3
     assert "http://" not in page.replace(words[1], "")
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(found))
+
+
+async def test_a_cards_clocks_are_looked_at_as_a_point_ends(
+    mock: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "gpus", lambda: [{"clocks.sm": "1980 MHz"}])
+    words = ["--url", await mock.listen(), "--model", MODEL, "--workload", "text", "--rate", "20", "--seconds", "0.3"]
+    found = await measure(parser().parse_args([*words, "--warmup-s", "0", "--out", str(tmp_path)]), "command")
+    assert found["points"][0]["gpu_clocks"] == ["1980 MHz"]
 
 
 async def test_a_cards_share_the_dated_cost_and_the_caches_stand_in_the_table(

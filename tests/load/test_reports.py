@@ -33,6 +33,7 @@ def point(way: str, round_: int, rate: float) -> dict[str, Any]:
         "client": {"was_the_limit": round_ == 0},
         "server_stages": STAGES[way],
         "mean_ttft_ms": first_ms,
+        "gpu_clocks": [f"{1700 + round_} MHz"],
         "client_stages_ms": {"lag_ms": 0.1},
         "p50_ttft_ms": first_ms,
         "p95_ttft_ms": None,
@@ -109,6 +110,7 @@ def test_two_models_on_one_card_have_a_row_their_aims_and_the_rooflines_error(
     for size in ("3B", "7B"):
         assert f"| 80 GB | 1 x H100 80GB | Qwen2.5-VL-{size}-Instruct, random weights | 8.00 | 10.00 |" in told
         assert f"| 80 GB | Qwen2.5-VL-{size}-Instruct, random weights | photo | 1 | 0.90 | +5.0 ms | no |" in told
+        assert "NVIDIA H100 80GB HBM3 (driver 580.1), at 1700 MHz to 1702 MHz under load" in told
         assert f"--dummy {size}`; engine: `--uds s`" in told
     assert "| 80 GB | Qwen2.5-VL-3B-Instruct | photo | ms to first token alone | 15.0 |" in told
     (measured, predicted), *_ = tier_roofline.compared(three)["photo"]

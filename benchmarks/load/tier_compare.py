@@ -79,10 +79,11 @@ def _difference(workload: str, most: int, points: Sequence[Point]) -> str:
     ours, bare = (sides[way] for way in WAYS)
     told = sorted(ratios(points))
     ratio = f"{median(told):.2f} of the bare engine's ({told[0]:.2f} to {told[-1]:.2f})" if told else "not measured"
-    first = (ours["p50_ttft_ms"] or 0) - (bare["p50_ttft_ms"] or 0)
+    firsts = (ours["p50_ttft_ms"], bare["p50_ttft_ms"])
+    first = "not measured" if None in firsts else f"{firsts[0] - firsts[1]:+.1f} ms at the median"
     spent = ", ".join(f"{ours[f'{part}_cpu_ms'] - bare[f'{part}_cpu_ms']:+.1f} ms in the {part}" for part in PARTS)
     return (
-        f"\n**{workload}, {most} at once**: throughput {ratio}; first token {first:+.1f} ms at the median; "
+        f"\n**{workload}, {most} at once**: throughput {ratio}; first token {first}; "
         f"CPU a request {spent}.{_explained(points)}\n\n{markdown(_stages(points))}"
     )
 

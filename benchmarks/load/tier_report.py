@@ -120,7 +120,8 @@ def _best(result: Mapping[str, Any]) -> list[str]:
     ways = ("ours", "bare engine")
     most = {way: max(p["request_throughput"] for p in photos if p["way"] == way) for way in ways}
     alone = {way: next(p for p in photos if p["way"] == way and p["concurrency"] == 1) for way in ways}
-    firsts = [f"{alone[way]['p50_ttft_ms']:.0f} ms" for way in ways]
+    told = {way: alone[way]["p50_ttft_ms"] for way in ways}
+    firsts = ["-" if told[way] is None else f"{told[way]:.0f} ms" for way in ways]
     when = f"{result['environment']['date'][:10]}{', quick' if result['quick'] else ''}"
     return [f"{most['ours']:.2f}", f"{most['bare engine']:.2f}", *firsts, when]
 

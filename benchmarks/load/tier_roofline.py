@@ -47,8 +47,8 @@ def compared(result: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
     found = {}
     for workload, pictures in pictures_of(suite).items():
         own = {point["concurrency"]: point for point in ours if point["workload"] == workload}
-        if own and own[min(own)]["p50_tpot_ms"]:
-            alone, many = own[min(own)], own[max(own)]
+        alone, many = (own[edge(own)] for edge in (min, max)) if own else ({}, {})
+        if own and alone["p50_ttft_ms"] and alone["p50_tpot_ms"] and many["request_throughput"]:
             asked = request(pictures, answer_tokens(suite, workload))
             single = predict(model, machine, asked, fits=1)
             most = predict(model, machine, asked, fits=max(own))

@@ -128,6 +128,15 @@ def test_what_a_roofline_does_not_know_is_not_compared(tmp_path: Path) -> None:
     assert tier_roofline.factors([]) is None
 
 
+def test_what_was_never_answered_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tier_report, "RESULTS", tmp_path)
+    silent = {"p50_ttft_ms": None, "p50_tpot_ms": None, "mean_ttft_ms": None, "request_throughput": 0}
+    result = kept(tmp_path, "tier-a.json", points=[{**each, **silent} for each in ROUNDS])
+    assert "throughput not measured; first token not measured; CPU" in tier_report.section(result)
+    assert "random weights | 0.00 | 0.00 | - | - | 2026-01-01 |" in tier_report.text()
+    assert tier_roofline.rows(result) == []
+
+
 def test_a_result_never_takes_anothers_place(tmp_path: Path) -> None:
     first = kept(tmp_path, "unnamed")
     names = []

@@ -98,7 +98,7 @@ def latency(points: Sequence[Point]) -> Figure | None:
 
 def _scale(side: Any) -> None:
     """From 0, or in powers where values lie far apart."""
-    values = [value for line in side.lines for value in line.get_ydata() if value]
+    values = [float(value) for line in side.lines for value in line.get_ydata() if value is not None and value > 0]
     if values and max(values) > WIDE * min(values):
         side.set_yscale("log")
         _ticks(side.yaxis, values)

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.generated import filled
 from benchmarks.load import readme, tier_report, tier_roofline
+from benchmarks.load.plots import latency
 from benchmarks.load.tier import STANDARD, results_file
 from benchmarks.load.tier_compare import combined, differences, ratios
 from server.sizing.gpus import tiers
@@ -126,6 +127,18 @@ def test_what_a_roofline_does_not_know_is_not_compared(tmp_path: Path) -> None:
     assert tier_roofline.rows(kept(tmp_path, "a", model="my-finetune")) == []
     assert tier_roofline.rows(kept(tmp_path, "a", environment={**ENVIRONMENT, "gpus": []})) == []
     assert tier_roofline.factors([]) is None
+
+
+def test_a_point_without_a_figure_is_left_out_of_a_plot_in_powers() -> None:
+    spread = [f"p{share}_{name}_ms" for share in (50, 95) for name in ("ttft", "e2el")]
+    fast, slow, silent = (dict.fromkeys(spread, value) for value in (2.0, 900.0, None))
+    about = {"label": "", "max_concurrency": None, "saturated": False, "confidence_95": {}}
+    points = [
+        {**about, **own, "request_rate": at, "request_throughput": at} for at, own in enumerate((silent, fast, slow))
+    ]
+    figure = latency(points)
+    assert figure is not None
+    assert [side.get_yscale() for side in figure.axes] == ["log", "log"]
 
 
 def test_what_was_never_answered_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

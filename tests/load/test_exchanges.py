@@ -173,6 +173,13 @@ async def test_an_open_loop_sends_what_is_due_while_others_wait(mock: Mock) -> N
     assert max(count for _, count in outcome.in_flight) == 12
 
 
+async def test_nothing_is_sent_before_it_is_due(mock: Mock) -> None:
+    client = Client(await mock.listen())
+    outcome = await Run(client).open_loop(sessions("text", SMALL, 100), [at * 0.0047 for at in range(100)])
+    client.close()
+    assert min(record.lag_ms for record in outcome.records) >= 0
+
+
 async def test_what_is_not_over_in_time_is_an_error(mock: Mock) -> None:
     mock.behaviour = Behaviour(ttft_ms=60_000)
     client = Client(await mock.listen())

@@ -24,7 +24,7 @@ from benchmarks.load.measuring import Measuring, Target, drained, warm
 from benchmarks.load.plots import draw
 from benchmarks.load.search import highest_rate
 from benchmarks.load.wire import Client
-from benchmarks.load.workloads import WORKLOADS, Shape, sessions
+from benchmarks.load.workloads import MIXED, WORKLOADS, Shape, read_mix, sessions
 
 SEEDS = 2**31
 
@@ -42,10 +42,12 @@ def parser() -> argparse.ArgumentParser:
     server.add_argument("--price-date", help="day of that price, YYYY-MM-DD")
     work = found.add_argument_group("what is sent")
     work.add_argument("--workload", default="photo", choices=[*WORKLOADS, "mixed"])
+    mixed = ",".join(f"{name}={share}" for name, share in MIXED)
+    work.add_argument("--mix", help=f"shares of the workload mixed (default {mixed})")
     work.add_argument("--picture", default="1280x960", help="size of made pictures (default %(default)s)")
     work.add_argument("--pictures", type=int, default=1, help="in a request")
     work.add_argument("--repeats", type=float, default=0.0, help="share of requests whose pictures were sent before")
-    work.add_argument("--folder", type=Path, help="pictures of your own instead")
+    work.add_argument("--folder", type=Path, help="pictures (or clips) of your own instead")
     work.add_argument("--max-tokens", type=int, default=64)
     work.add_argument("--exact-tokens", action="store_true", help="exactly so many (vLLM): comparable, no real answers")
     work.add_argument("--turns", type=int, default=3, help="of a conversation or an agent")
@@ -84,6 +86,7 @@ async def measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
         clip_s=options.clip_s,
         stream=not options.no_stream,
         folder=options.folder,
+        mix=read_mix(options.mix) if options.mix else MIXED,
     )
     if options.price_per_hour is not None and not options.price_date:
         raise ValueError("--price-per-hour needs --price-date: a price without a date says nothing")
@@ -168,8 +171,14 @@ def conditions(found: dict[str, Any], options: argparse.Namespace, about: dict[s
         f"commit {found['commit']}{' with changes' if found['changed'] else ''}; {options.label or options.url}: "
         f"{options.model}, {server}; workload {options.workload}{pictures}, answers of {options.max_tokens} tokens, "
         f"seed {seed}; "
-        f"{options.seconds:g} s a point after {options.warmup_s:g} s."
+        f"{options.seconds:g} s a point after {options.warmup_s:g} s{_price(options)}."
     )
+
+
+def _price(options: argparse.Namespace) -> str:
+    if options.price_per_hour is None:
+        return ""
+    return f"; cost at {options.price_per_hour:g} an hour, the price of {options.price_date}"
 
 
 def write(folder: Path, found: dict[str, Any], measuring: Measuring) -> None:

@@ -31,6 +31,10 @@ class Started:
     engine_pid: int
     """Of the process that all of the engine's descend from."""
 
+    def engine_flags(self) -> list[str]:
+        """What the engine was started with."""
+        return engine_flags(Path(f"/proc/{self.engine_pid}/cmdline").read_bytes())
+
     def spent_s(self) -> dict[str, float]:
         """Processor seconds so far, of the gateway with its decode processes and of the engine."""
         engine_s = cpu_s(self.engine_pid)
@@ -56,6 +60,17 @@ def started(arguments: Sequence[str], log: Path) -> Iterator[Started]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def engine_flags(command: bytes) -> list[str]:
+    """Of a command line as /proc has it: what stands behind vLLM's module; of a path its last part.
+
+    >>> engine_flags(b"guard\\0--grace\\0009\\0python\\0-m\\0vllm.entrypoints\\0--model\\0/a/7B\\0--uds\\0/tmp/s\\0")
+    ['--model', '7B', '--uds', 's']
+    """
+    words = command.decode(errors="replace").rstrip("\0").split("\0")
+    first = next((at + 1 for at, word in enumerate(words) if word.startswith("vllm.")), 1)
+    return [Path(word).name if word.startswith("/") else word for word in words[first:]]
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.load import server_side
 from benchmarks.load.arrivals import poisson
+from benchmarks.load.environment import gpus
 from benchmarks.load.level import Level
 from benchmarks.load.record import Record
 from benchmarks.load.run import Run
@@ -103,6 +104,7 @@ class Measuring:
         target = self.target
         before = await server_side.look(*target.metrics)
         outcome = await start(Run(target.client, tick))
+        clocks = [gpu["clocks.sm"] for gpu in gpus()]  # still those of the work: idle ones say nothing
         after = await server_side.look(*target.metrics)
         about = About(
             self._shape.model,
@@ -116,6 +118,7 @@ class Measuring:
         point = summary(outcome, about)
         point["workload"], point["window_s"] = self._workload, list(about.window_s)
         point["server_stages"], point["caches"] = server_side.stages(before, after), server_side.caches(before, after)
+        point["gpu_clocks"] = clocks
         self._write(outcome.records, len(self.series.points))
         self.series.points.append(point)
         self.series.records.append(outcome.records)

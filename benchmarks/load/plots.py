@@ -1,12 +1,13 @@
 """Pictures of a set of measurements, as PNG files."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from benchmarks.load.figures import percentile
 from benchmarks.load.record import Record
@@ -97,12 +98,29 @@ def latency(points: Sequence[Point]) -> Figure | None:
 
 def _scale(side: Any) -> None:
     """From 0, or in powers where values lie far apart."""
-    values = [value for line in side.lines for value in line.get_ydata() if value]
+    values = [float(value) for line in side.lines for value in line.get_ydata() if value is not None and value > 0]
     if values and max(values) > WIDE * min(values):
         side.set_yscale("log")
-        side.yaxis.set_major_formatter(ScalarFormatter())
+        _ticks(side.yaxis, values)
     else:
         side.set_ylim(bottom=0)
+
+
+def _ticks(axis: Any, values: Sequence[float]) -> None:
+    """Of an axis in powers: plain numbers, 1, 2 and 5 of each power."""
+    axis.set_major_locator(FixedLocator(round_numbers(min(values), max(values))))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each power of ten, from about `low` to about `high`.
+
+    >>> round_numbers(8, 300)
+    [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    """
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    return [each * 10**power for power in powers for each in (1, 2, 5)]
 
 
 def _bounds(side: Any, served: Sequence[float], kept: Sequence[Point], key: str, colour: str) -> None:
@@ -128,9 +146,13 @@ def pareto(points: Sequence[Point]) -> Figure | None:
             for point in kept
         ]
         side.plot(users, tokens, "-o", color=colour, markersize=4, label=label or None)
+        # The first line's names stand left of its points, the others' right: lines beside each other are both read.
+        left = label == _labels(usable)[0]
+        place = {"xytext": (-5 if left else 5, 0), "ha": "right" if left else "left", "va": "center"}
         for point, x, y in zip(kept, users, tokens, strict=True):
-            side.annotate(named(point), (x, y), fontsize=7, color=SOFT, xytext=(4, 3), textcoords="offset points")
+            side.annotate(named(point), (x, y), fontsize=7, color=colour, textcoords="offset points", **place)
     side.set_title("Speed of one answer, and of all")
+    side.margins(x=0.2, y=0.1)
     side.set_xlim(left=0)
     side.set_ylim(bottom=0)
     side.set_xlabel("tokens a second for one user (median)")
@@ -196,6 +218,11 @@ def spread(points: Sequence[Point], records: Sequence[Sequence[Record]]) -> Figu
     side.set_title("How time to first token is spread")
     side.set_xlabel("ms")
     side.set_ylabel("percent of requests")
-    side.set_xscale("log")
+    every = [value for _, values in kept for value in values]
+    if max(every) > WIDE * min(every):
+        side.set_xscale("log")
+        _ticks(side.xaxis, every)
+    else:
+        side.set_xlim(left=0)
     side.legend(fontsize=7)
     return figure

@@ -1,11 +1,15 @@
 """One request as it is kept: a line of JSON. And how an exchange becomes one."""
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 
 from benchmarks.load.wire import Exchange
+
+EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+"""Between two server-sent events: vLLM and this server end lines with a line feed, others as the standard lets them."""
 
 
 @dataclass(slots=True)
@@ -101,7 +105,7 @@ def _stream(exchange: Exchange, record: Record, intended_s: float) -> str:
     texts: list[str] = []
     last_s, rest, done = 0.0, b"", False
     for came_s, piece in exchange.pieces:
-        *events, rest = (rest + piece).split(b"\n\n")
+        *events, rest = EVENT_END.split(rest + piece)
         for event in events:
             data = _data(event)
             if data == b"[DONE]":
@@ -127,7 +131,7 @@ def _stream(exchange: Exchange, record: Record, intended_s: float) -> str:
 
 
 def _data(event: bytes) -> bytes | None:
-    for line in event.split(b"\n"):
+    for line in event.splitlines():
         if line.startswith(b"data:"):
             return line[5:].strip()
     return None
@@ -146,7 +150,9 @@ def _event(data: bytes, record: Record) -> str:
     _count(record, event.get("usage"))
     for choice in event.get("choices") or []:
         record.finish_reason = choice.get("finish_reason") or record.finish_reason
-        return str((choice.get("delta") or {}).get("content") or choice.get("text") or "")
+        delta = choice.get("delta") or {}
+        thought = delta.get("reasoning_content") or delta.get("reasoning")  # a caller sees it come, too
+        return str(delta.get("content") or thought or choice.get("text") or "")
     return "" if "choices" in event else "item"  # of this server's tasks: an item, or the result
 
 

@@ -3,7 +3,7 @@
 import base64
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,13 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("p95", "p95_e2el_ms"),
     ("failed", "failed"),
 )
+TOLD: tuple[tuple[str, Callable[[Point], Any]], ...] = (
+    ("tokens/s/GPU", lambda point: (point["per_gpu"] or {}).get("output_tokens_per_s")),
+    ("pictures/s/GPU", lambda point: (point["per_gpu"] or {}).get("pictures_per_s")),
+    ("cost of 1,000", lambda point: point["cost_per_1000"]),
+    ("caches hit", lambda point: _caches(point.get("caches", {})) or None),
+)
+"""Columns that are there where something is known for them: cards, a price, what the engine tells of its caches."""
 NOTES = """- Times are milliseconds, from the moment a request was meant to be sent.
 - Failed requests count against goodput, never towards a latency.
 - A p99 is given from 662 requests on; summary.json has 95 % confidence bounds of every percentile.
@@ -32,17 +39,32 @@ NOTES = """- Times are milliseconds, from the moment a request was meant to be s
 
 def rows(points: Sequence[Point]) -> list[list[str]]:
     """Header and a row for each measurement."""
-    header = ["", "sent", *(title for title, _ in COLUMNS), "notes"]
-    return [header, *(_row(point) for point in points)]
+    told = [(title, find) for title, find in TOLD if any(find(point) is not None for point in points)]
+    header = ["", "sent", *(title for title, _ in (*COLUMNS, *told)), "notes"]
+    return [header, *(_row(point, [find(point) for _, find in told]) for point in points)]
 
 
-def _row(point: Point) -> list[str]:
-    return [str(point["label"]), named(point), *(_cell(point[key]) for _, key in COLUMNS), _notes(point)]
+def _row(point: Point, told: Sequence[Any]) -> list[str]:
+    cells = (*(point[key] for _, key in COLUMNS), *told)
+    return [str(point["label"]), named(point), *map(_cell, cells), _notes(point)]
+
+
+def _caches(shares: Mapping[str, float | None]) -> str:
+    """Hit rates as the engine tells them.
+
+    >>> _caches({"prefix cache": 0.02, "picture cache": None})
+    'prefix 2%'
+    """
+    return ", ".join(
+        f"{name.removesuffix(' cache')} {share:.0%}" for name, share in shares.items() if share is not None
+    )
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, str):
+        return value
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -142,8 +142,8 @@ class _Measured:
 
 
 async def _until(moment_s: float) -> None:
-    delay_s = moment_s - time.perf_counter()
-    if delay_s > 0:
+    """Never sooner: uvloop's timers are of whole milliseconds, and one that rings early would shorten a latency."""
+    while (delay_s := moment_s - time.perf_counter()) > 0:
         await asyncio.sleep(delay_s)
 
 

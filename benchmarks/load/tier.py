@@ -1,9 +1,9 @@
 """The standard suite of a machine: what this server delivers on it, and the bare engine beside it in the same run.
 
-    benchmarks/run-tier [--quick] [--model M] [-- flags of python -m server]
+    benchmarks/run-tier [--quick] [--model M | --dummy SIZE] [-- flags of python -m server]
 
-Finds the machine's tier, starts the server with the launch profile's model, measures, writes one JSON file to
-benchmarks/results/ and benchmarks/REPORT.md anew. `--quick` takes three minutes, for CI and for looking.
+Finds the machine's tier, starts the server with the launch profile's model, measures, adds one JSON file to
+benchmarks/results/ and writes benchmarks/REPORT.md anew. `--quick` takes three minutes, for CI and for looking.
 """
 
 import argparse
@@ -12,13 +12,15 @@ import itertools
 import json
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from benchmarks.load import report, tier_report
+from benchmarks.load.dummy import ARGUMENTS, dummy_folder
 from benchmarks.load.environment import environment, gpus
 from benchmarks.load.level import Level
 from benchmarks.load.machine import ROOT, Started, started
@@ -60,26 +62,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--model", help="instead of the launch profile's")
+    parser.add_argument(
+        "--dummy", metavar="SIZE", help="3B, 7B-AWQ ...: true shapes, random weights; nothing is fetched"
+    )
     parser.add_argument("--no-save", action="store_true")
     parser.add_argument("server", nargs="*", help="flags of python -m server, after --")
     options = parser.parse_args(arguments)
     suite = QUICK if options.quick else STANDARD
-    flags = [*(["--model", options.model] if options.model else []), *options.server]
+    if options.dummy and (options.model or "--engine-args" in options.server):
+        parser.error("--dummy is a model with engine arguments of its own")
     FOLDER.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is taken down too
     before = environment()
-    with started(flags, FOLDER / "server.log") as server:
+    with started([*_model_flags(options.model, options.dummy), *options.server], FOLDER / "server.log") as server:
+        engine_flags = server.engine_flags()
         found = uvloop.run(measured(server, suite))
-    name = tier_name()
-    result = {"benchmark": "tier", "tier": name, "quick": options.quick, "environment": before, "flags": flags, **found}
+    about = {"tier": tier_name(), "quick": options.quick, "weights": "dummy" if options.dummy else "own"}
+    about |= {"flags": options.server, "engine_flags": engine_flags, "suite": asdict(suite)}
+    result = {"benchmark": "tier", **about, "environment": before, **found}
     if not options.no_save:
-        named = "-".join(["tier", *name.lower().split(), *(["quick"] if options.quick else []), before["date"][:10]])
-        path = ROOT / "benchmarks" / "results" / f"{named}.json"
-        path.write_text(json.dumps(result) + "\n")
+        results_file(result, ROOT / "benchmarks" / "results").write_text(json.dumps(result) + "\n")
         tier_report.write()
     sys.stderr.write(tier_report.section(result))
     print(json.dumps(result))
     return 0
+
+
+def _model_flags(model: str | None, dummy: str | None) -> list[str]:
+    if dummy:
+        return ["--model", str(dummy_folder(dummy)), "--engine-args", ARGUMENTS]
+    return ["--model", model] if model else []
+
+
+def results_file(result: Mapping[str, Any], folder: Path) -> Path:
+    """A new file: one for each tier, model and run, so that a second model, or a second run, does not take its place.
+
+    >>> about = {"tier": "80 GB", "model": "Qwen/Qwen2.5-VL-7B-Instruct", "quick": True}
+    >>> results_file({**about, "environment": {"date": "2026-11-23T16:21:21Z"}}, Path("/nowhere")).name
+    'tier-80-gb-qwen2.5-vl-7b-instruct-quick-2026-11-23.json'
+    """
+    model = result["model"].rpartition("/")[2]
+    kind, day = ["quick"] if result["quick"] else [], result["environment"]["date"][:10]
+    named = "-".join(["tier", *result["tier"].split(), model, *kind, day]).lower()
+    names = (f"{named}.json", *(f"{named}-{number}.json" for number in range(2, 1000)))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def tier_name() -> str:
@@ -206,5 +232,5 @@ async def _models(client: Client) -> list[str]:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (RuntimeError, asyncio.CancelledError) as exc:
+    except (RuntimeError, InvalidValue, asyncio.CancelledError) as exc:
         sys.exit(str(exc))

@@ -1,6 +1,7 @@
 """Ours beside the bare engine: rounds summed up, and where a difference comes from, stage by stage."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -10,6 +11,41 @@ Point = Mapping[str, Any]
 WAYS = ("ours", "bare engine")
 PARTS = ("gateway", "engine")
 FIGURES = ("request_throughput", "output_throughput", "p50_ttft_ms", "p95_ttft_ms", "p50_tpot_ms", "p50_e2el_ms")
+LEAST_RATIO, MOST_LATER_MS = 0.98, 2.0
+"""Aims on a machine with a GPU: of the bare engine's throughput, and of the first token's delay."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Ours beside the bare engine, of one workload at its highest concurrency."""
+
+    workload: str
+    concurrency: int
+    ratio: float
+    """Ours' throughput over the bare engine's, the median of the rounds."""
+    later_ms: float
+    """Ours' median time to first token less the bare engine's."""
+
+    @property
+    def meets_aims(self) -> bool:
+        """
+        >>> Beside("photo", 64, 0.985, 1.5).meets_aims, Beside("photo", 64, 1.02, 2.5).meets_aims
+        (True, False)
+        """
+        return self.ratio >= LEAST_RATIO and self.later_ms <= MOST_LATER_MS
+
+
+def beside(points: Sequence[Point]) -> list[Beside]:
+    """A line for each workload; none for one that was never answered."""
+    found = []
+    for (workload,), own in _grouped(points, "workload").items():
+        most = max(point["concurrency"] for point in own)
+        there = [point for point in own if point["concurrency"] == most]
+        firsts = {point["way"]: point["p50_ttft_ms"] for point in combined(there)}
+        told = ratios(there)
+        if told and None not in firsts.values():
+            found.append(Beside(workload, most, median(told), firsts["ours"] - firsts["bare engine"]))
+    return found
 
 
 def combined(points: Sequence[Point]) -> list[dict[str, Any]]:
@@ -43,12 +79,39 @@ def _difference(workload: str, most: int, points: Sequence[Point]) -> str:
     ours, bare = (sides[way] for way in WAYS)
     told = sorted(ratios(points))
     ratio = f"{median(told):.2f} of the bare engine's ({told[0]:.2f} to {told[-1]:.2f})" if told else "not measured"
-    first = (ours["p50_ttft_ms"] or 0) - (bare["p50_ttft_ms"] or 0)
+    firsts = (ours["p50_ttft_ms"], bare["p50_ttft_ms"])
+    first = "not measured" if None in firsts else f"{firsts[0] - firsts[1]:+.1f} ms at the median"
     spent = ", ".join(f"{ours[f'{part}_cpu_ms'] - bare[f'{part}_cpu_ms']:+.1f} ms in the {part}" for part in PARTS)
     return (
-        f"\n**{workload}, {most} at once**: throughput {ratio}; first token {first:+.1f} ms at the median; "
-        f"CPU a request {spent}.\n\n{markdown(_stages(points))}"
+        f"\n**{workload}, {most} at once**: throughput {ratio}; first token {first}; "
+        f"CPU a request {spent}.{_explained(points)}\n\n{markdown(_stages(points))}"
     )
+
+
+def _explained(points: Sequence[Point]) -> str:
+    """Where the first token's time goes: in the engine as it says itself, in the gateway's media, in all the rest."""
+    told = {way: [point for point in points if point["way"] == way] for way in WAYS}
+    whole = [_number(own, "mean_ttft_ms") for own in told.values()]
+    engine = [_mean_ms(own, "server_stages", "engine to first token") for own in told.values()]
+    if None in (*whole, *engine):
+        return ""
+    media = _mean_ms(told["ours"], "server_stages", "gateway media") or 0.0
+    rest = [each - within for each, within in zip(whole, engine, strict=True)]
+    rest[0] -= media
+    decode = [_mean_ms(own, "server_stages", "engine decode") or 0.0 for own in told.values()]
+    return (
+        f" The first token's {whole[0]:.1f} against {whole[1]:.1f} ms, means: in the engine {_both(engine)}; fetching, "
+        f"decoding and scaling pictures in the gateway {media:.1f}; the rest, which is sockets, JSON and waiting for a "
+        f"processor, {_both(rest)}. The answer after it, in the engine: {_both(decode)}."
+    )
+
+
+def _both(pair: Sequence[float]) -> str:
+    """
+    >>> _both([3.0, 4.5])
+    '3.0 against 4.5 (-1.5)'
+    """
+    return f"{pair[0]:.1f} against {pair[1]:.1f} ({pair[0] - pair[1]:+.1f})"
 
 
 def _stages(points: Sequence[Point]) -> list[list[str]]:
@@ -59,14 +122,28 @@ def _stages(points: Sequence[Point]) -> list[list[str]]:
     client = [
         (f"client: {name.removesuffix('_ms')}", "client_stages_ms", name) for name in points[0]["client_stages_ms"]
     ]
-    rows = [[shown, *(_mean(own, where, name) for own in told.values())] for shown, where, name in server + client]
-    return [["stage, mean ms", *WAYS], *rows]
+    rows = [
+        _stage(shown, [_mean_ms(own, where, name) for own in told.values()]) for shown, where, name in server + client
+    ]
+    return [["stage, mean ms", *WAYS, "difference"], *rows]
 
 
-def _mean(points: Sequence[Point], where: str, name: str) -> str:
+def _stage(shown: str, pair: Sequence[float | None]) -> list[str]:
+    ours, bare = pair
+    difference = f"{ours - bare:+.2f}" if ours is not None and bare is not None else "-"
+    return [shown, *("-" if each is None else f"{each:.2f}" for each in pair), difference]
+
+
+def _mean_ms(points: Sequence[Point], where: str, name: str) -> float | None:
+    """Of a stage, over the rounds."""
     found = [point[where][name] for point in points if point[where].get(name) is not None]
     values = [value["mean_ms"] if isinstance(value, dict) else value for value in found]
-    return f"{sum(values) / len(values):.2f}" if values else "-"
+    return sum(values) / len(values) if values else None
+
+
+def _number(points: Sequence[Point], key: str) -> float | None:
+    values = [point[key] for point in points if point.get(key) is not None]
+    return sum(values) / len(values) if values else None
 
 
 def _median(rounds: Sequence[Point]) -> dict[str, Any]:

@@ -90,9 +90,9 @@ def started(folder: Path, python: str) -> tuple[str, int]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def model_folder(card: Card) -> Path:
+def model_folder(card: Card, folder: Path | None = None) -> Path:
     """A folder with the card's own numbers, no weights, and the stand-in's tokenizer and processor."""
-    folder = WORK / card.size
+    folder = folder or WORK / card.size
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for file in STAND_IN.iterdir():
@@ -104,6 +104,15 @@ def model_folder(card: Card) -> Path:
     config["text_config"] |= {**published, "max_position_embeddings": LONGEST_POSITION, "rope_parameters": rotary}
     config["vision_config"] |= {**card.config["vision_config"], "fullatt_block_indexes": [7, 15, 23, 31]}
     config["tie_word_embeddings"] = published["tie_word_embeddings"]
+    if card.quantization:
+        config["quantization_config"] = {
+            "quant_method": "awq",
+            "bits": card.quantization["bits"],
+            "group_size": card.quantization["group"],
+            "zero_point": True,
+            "version": "gemm",
+            "modules_to_not_convert": ["visual"],
+        }
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     return folder
 

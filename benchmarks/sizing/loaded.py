@@ -40,17 +40,6 @@ def compared(card: Card) -> dict[str, Any]:
 def held_bytes(card: Card) -> int:
     """Of all parameters and buffers, each storage once."""
     folder = model_folder(card)
-    if card.quantization:
-        config = json.loads((folder / "config.json").read_text())
-        config["quantization_config"] = {
-            "quant_method": "awq",
-            "bits": card.quantization["bits"],
-            "group_size": card.quantization["group"],
-            "zero_point": True,
-            "version": "gemm",
-            "modules_to_not_convert": ["visual"],
-        }
-        (folder / "config.json").write_text(json.dumps(config))
     dtype = "float16" if card.quantization else "bfloat16"
     arguments = EngineArgs(model=str(folder), max_model_len=8192, enforce_eager=True, dtype=dtype, load_format="dummy")
     config = arguments.create_engine_config()

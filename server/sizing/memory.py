@@ -119,12 +119,14 @@ def terms(shape: Shape, precision: Precision, plan: Plan) -> list[Term]:
 
 
 def work_term(shape: Shape, plan: Plan, visual_tokens: int) -> Term:
-    """The largest of three moments, which do not coincide: seeing, reading a full batch, choosing words."""
+    """The largest of three moments, which do not coincide: seeing, reading a full batch, choosing words. In the
+    last two what was seen is kept in the encoder cache."""
     embedded = visual_tokens * shape.hidden * BF16_BYTES
+    cached = f"{embedded / GIB:.2f} GiB of encoder cache"
     moments = {
         f"vision tower at work on {visual_tokens:,} visual tokens": vision_bytes(shape, plan, visual_tokens),
-        f"language layers at work on {plan.batched_tokens:,} tokens": embedded + language_bytes(shape, plan),
-        f"choosing words for {plan.max_num_seqs:,} requests": embedded + sampler_bytes(shape, plan),
+        f"language layers at work on {plan.batched_tokens:,} tokens; {cached}": embedded + language_bytes(shape, plan),
+        f"choosing words for {plan.max_num_seqs:,} requests; {cached}": embedded + sampler_bytes(shape, plan),
     }
     formula, most = max(moments.items(), key=lambda moment: moment[1])
     return Term("work", most, formula, "read in the code")

@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from benchmarks.load import server_side
+from benchmarks.load import measuring, report, server_side
 from benchmarks.load.__main__ import measure, parser
 from benchmarks.load.known import Connection, Known
 from benchmarks.load.measuring import warm
-from benchmarks.load.record import Record
+from benchmarks.load.record import Record, read
 from benchmarks.load.run import Run
-from benchmarks.load.wire import Client
+from benchmarks.load.wire import Client, Exchange
 from benchmarks.load.workloads import WORKLOADS, Shape, sessions
 from benchmarks.overhead.behaviour import Behaviour
 from benchmarks.overhead.mock import MODEL, Mock
@@ -37,9 +38,20 @@ async def asked(url: str, workload: str, count: int = 2, shape: Shape = SMALL) -
         client.close()
 
 
+CLICK = '{"name": "computer_use", "arguments": {"action": "left_click", "coordinate": [20, 20]}}'
+ANSWERS = {
+    "detect": "[]",
+    "read-text": '[{"bbox_2d": [10, 10, 90, 40], "text_content": "a sign"}]',
+    "extract": '{"total": "3", "date": "today"}',
+    "act": f"<tool_call>{CLICK}</tool_call>",
+    "parse-document": '<html><body><p data-bbox="10 10 90 40">a sign</p></body></html>',
+    "localize-events": '[{"start_time": "00:00.00", "end_time": "00:01.00", "description": "a square moves"}]',
+}
+
+
 @pytest.mark.parametrize("workload", [*WORKLOADS, "mixed"])
 async def test_every_workload_is_answered(mock: Mock, running: Running, workload: str) -> None:
-    mock.behaviour = Behaviour(answer="[]" if workload == "detect" else "A sign.", chunks=4)
+    mock.behaviour = Behaviour(answer=ANSWERS.get(workload, "A sign."), chunks=4)
     async with running([await mock.listen()]) as url:
         records = await asked(url, workload)
     assert [record.error for record in records] == [""] * len(records)
@@ -72,10 +84,24 @@ async def test_repeats_are_as_many_as_asked_for() -> None:
     assert len(set(urls)) < 50
 
 
-async def test_pictures_of_ones_own_are_sent(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"own")
-    step = sessions("photo", Shape(folder=tmp_path), 1)[0].steps[0]([])
-    assert step.body["messages"][0]["content"][0]["image_url"]["url"].endswith("b3du")
+@pytest.mark.parametrize("workload", ["photo", "document", "conversation", "agent"])
+async def test_pictures_of_ones_own_are_sent_as_what_they_are(workload: str, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200)).save(tmp_path / "a.png")
+    first, second = (session.steps[0]([]) for session in sessions(workload, Shape(folder=tmp_path, turns=1), 2))
+    assert first.body["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
+    assert (first.pictures, first.megapixels) == (1, 0.06)
+    assert (first.repeats, second.repeats) == (False, True)
+
+
+async def test_a_clip_of_ones_own_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "a.webm").write_bytes(b"own")
+    step = sessions("clip", Shape(folder=tmp_path), 1)[0].steps[0]([])
+    assert step.body["messages"][0]["content"][0]["video_url"]["url"] == "data:video/webm;base64,b3du"
+
+
+async def test_a_folder_without_what_is_sent_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds none of what this workload sends \(.mp4"):
+        sessions("clip", Shape(folder=tmp_path), 1)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +121,18 @@ async def test_what_went_wrong_is_an_error(mock: Mock, behaviour: Behaviour, sai
     assert record.error
     assert said in record.error
     assert record.ttft_ms is None or record.error
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+def test_a_stream_is_read_however_its_lines_end_and_wherever_it_is_cut(end: bytes, field: str) -> None:
+    events = [json.dumps({"choices": [{"delta": {field: word}}]}).encode() for word in ("one ", "two")]
+    stream = b"".join(b"data: " + event + 2 * end for event in (*events, b"[DONE]"))
+    exchange = Exchange(status=200, headers={"content-type": "text/event-stream"}, ended_s=9.0)
+    exchange.pieces = [(at / 1000, stream[at : at + 1]) for at in range(len(stream))]
+    record = Record(0, "text", 0.0)
+    assert read(exchange, record, start_s=0.0, intended_s=0.0) == "one two"
+    assert (record.error, record.output_tokens, len(record.itl_ms)) == ("", 2, 1)
 
 
 async def test_a_server_that_is_not_there_is_an_error_and_no_crash() -> None:
@@ -135,6 +173,13 @@ async def test_an_open_loop_sends_what_is_due_while_others_wait(mock: Mock) -> N
     assert max(count for _, count in outcome.in_flight) == 12
 
 
+async def test_nothing_is_sent_before_it_is_due(mock: Mock) -> None:
+    client = Client(await mock.listen())
+    outcome = await Run(client).open_loop(sessions("text", SMALL, 100), [at * 0.0047 for at in range(100)])
+    client.close()
+    assert min(record.lag_ms for record in outcome.records) >= 0
+
+
 async def test_what_is_not_over_in_time_is_an_error(mock: Mock) -> None:
     mock.behaviour = Behaviour(ttft_ms=60_000)
     client = Client(await mock.listen())
@@ -172,12 +217,41 @@ async def test_a_whole_run_leaves_every_file(mock: Mock, tmp_path: Path) -> None
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(found))
 
 
+async def test_a_cards_clocks_are_looked_at_as_a_point_ends(
+    mock: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "gpus", lambda: [{"clocks.sm": "1980 MHz"}])
+    words = ["--url", await mock.listen(), "--model", MODEL, "--workload", "text", "--rate", "20", "--seconds", "0.3"]
+    found = await measure(parser().parse_args([*words, "--warmup-s", "0", "--out", str(tmp_path)]), "command")
+    assert found["points"][0]["gpu_clocks"] == ["1980 MHz"]
+
+
+async def test_a_cards_share_the_dated_cost_and_the_caches_stand_in_the_table(
+    mock: Mock, running: Running, tmp_path: Path
+) -> None:
+    async with running([await mock.listen()]) as url:
+        words = ["--url", url, "--model", MODEL, "--workload", "text", "--concurrency", "2", "--seconds", "0.3"]
+        words += ["--warmup-s", "0", "--gpus", "2", "--price-per-hour", "7.2", "--price-date", "2026-11-01"]
+        found = await measure(parser().parse_args([*words, "--out", str(tmp_path)]), "command")
+    found["points"][0]["caches"] = {"prefix cache": 0.25, "picture cache": None}
+    told = report.markdown(found["points"], found["about"])
+    header, row = (line.split(" | ") for line in told.splitlines() if line.startswith("|  |") and "---" not in line)
+    cells = dict(zip(header, row, strict=True))
+    assert float(cells["tokens/s/GPU"].replace(",", "")) == pytest.approx(
+        float(cells["tokens/s"].replace(",", "")) / 2, rel=0.02
+    )
+    assert float(cells["cost of 1,000"]) == pytest.approx(2 / float(cells["requests/s"].replace(",", "")), rel=0.02)
+    assert cells["caches hit"] == "prefix 25%"
+    assert "cost at 7.2 an hour, the price of 2026-11-01" in told
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--picture", "big"], "WIDTHxHEIGHT"),
         (["--price-per-hour", "2"], "--price-date"),
         (["--slo", "x=1"], "service level"),
+        (["--mix", "film=1"], "no share"),
     ],
 )
 async def test_what_cannot_be_asked_is_said_in_a_sentence(

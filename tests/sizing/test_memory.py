@@ -104,6 +104,12 @@ def test_terms_grow_with_what_they_are_made_of(kind: str, more: dict[str, int]) 
     assert size(replace(PLAN, **more)) > size(PLAN)
 
 
+def test_the_encoder_cache_is_told_with_the_work_space_that_it_is_part_of() -> None:
+    (work,) = (term for term in terms(SEVEN, PRECISIONS["bf16"], PLAN) if term.kind == "work")
+    kept = profiled_tokens(PLAN) * SEVEN.hidden * 2 / GIB
+    assert work.formula == f"language layers at work on 8,192 tokens; {kept:.2f} GiB of encoder cache"
+
+
 def test_cards_share_the_pictures_but_not_one_picture() -> None:
     one, four = PLAN, replace(PLAN, gpus=4, takes_video=False)
     assert vision_bytes(SEVEN, four, 7680) == pytest.approx(vision_bytes(SEVEN, one, 7680) / 4)

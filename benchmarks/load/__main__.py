@@ -12,6 +12,7 @@ import random
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import uvloop
 
 from benchmarks.load import report, server_side
 from benchmarks.load.environment import environment
+from benchmarks.load.hosted import Hosted
 from benchmarks.load.level import read_level
 from benchmarks.load.measuring import Measuring, Target, drained, warm
 from benchmarks.load.plots import draw
@@ -48,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     work.add_argument("--pictures", type=int, default=1, help="in a request")
     work.add_argument("--repeats", type=float, default=0.0, help="share of requests whose pictures were sent before")
     work.add_argument("--folder", type=Path, help="pictures (or clips) of your own instead")
+    work.add_argument("--host-at", metavar="HOST:PORT", help="pictures and clips lie there, for the server to fetch")
     work.add_argument("--max-tokens", type=int, default=64)
     work.add_argument("--exact-tokens", action="store_true", help="exactly so many (vLLM): comparable, no real answers")
     work.add_argument("--turns", type=int, default=3, help="of a conversation or an agent")
@@ -69,7 +72,17 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-async def measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
+def host_at(where: str | None) -> AbstractContextManager[Hosted | None]:
+    """The web server that is asked for; none without one. Raises ValueError for what is no host and port."""
+    if where is None:
+        return nullcontext()
+    host, _, port = where.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"--host-at is {where!r}; write HOST:PORT")
+    return Hosted(host, int(port))
+
+
+async def measure(options: argparse.Namespace, command: str, hosted: Hosted | None = None) -> dict[str, Any]:
     """Everything; the summary. Raises ValueError for what cannot be asked, SystemExit where the server refuses."""
     width, _, height = options.picture.partition("x")
     if not (width.isdigit() and height.isdigit()):
@@ -87,6 +100,7 @@ async def measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
         stream=not options.no_stream,
         folder=options.folder,
         mix=read_mix(options.mix) if options.mix else MIXED,
+        hosted=hosted,
     )
     if options.price_per_hour is not None and not options.price_date:
         raise ValueError("--price-per-hour needs --price-date: a price without a date says nothing")
@@ -120,7 +134,9 @@ async def measure(options: argparse.Namespace, command: str) -> dict[str, Any]:
         "about": header,
         "environment": before,
         "server": about,
-        "workload": {name: str(value) if isinstance(value, Path) else value for name, value in vars(shape).items()},
+        "workload": {
+            name: str(value) if isinstance(value, Path | Hosted) else value for name, value in vars(shape).items()
+        },
         "price": {"per_hour": options.price_per_hour, "date": options.price_date},
         "highest_rate": highest,
         "points": measuring.series.points,
@@ -194,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(given)
     try:
-        found = uvloop.run(measure(options, shlex.join(["python", "-m", "benchmarks.load", *given])))
+        with host_at(options.host_at) as hosted:
+            found = uvloop.run(measure(options, shlex.join(["python", "-m", "benchmarks.load", *given]), hosted))
     except ValueError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2

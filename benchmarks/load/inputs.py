@@ -35,15 +35,17 @@ class Media:
     kind: str = "image/jpeg"
     megapixels: float = 0.0
     """Of a picture; 0 where that is not known."""
+    url: str = ""
+    """Where it lies, if the server is to fetch it."""
 
     @property
     def uri(self) -> str:
-        """As a `data:` URI.
+        """Its URL, or a `data:` URI.
 
         >>> Media(b"own", "image/png").uri
         'data:image/png;base64,b3du'
         """
-        return f"data:{self.kind};base64,{base64.b64encode(self.data).decode()}"
+        return self.url or f"data:{self.kind};base64,{base64.b64encode(self.data).decode()}"
 
 
 @functools.cache

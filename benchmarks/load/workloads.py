@@ -7,11 +7,12 @@ is known. Most have one step. Everything comes from the seed, so the same run ca
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.load import inputs
+from benchmarks.load.hosted import Hosted
 from benchmarks.load.inputs import CLIPS, PICTURES, Media, Size
 
 CHAT = "/v1/chat/completions"
@@ -41,6 +42,8 @@ class Shape:
     """Pictures, or clips, of one's own instead of made ones."""
     mix: tuple[tuple[str, int], ...] = MIXED
     """(workload, its share) of `mixed`."""
+    hosted: Hosted | None = None
+    """Where pictures and clips are put for the server to fetch; None: they are sent."""
 
 
 @dataclass(frozen=True)
@@ -270,9 +273,10 @@ def _pictures(shape: Shape, index: int) -> tuple[list[Media], bool]:
     if shape.folder is not None:
         own = inputs.files_in(shape.folder, tuple(PICTURES.items()))
         first = number * shape.pictures
-        shown = [own[(first + at) % len(own)] for at in range(shape.pictures)]
+        shown = [_placed(shape, own[(first + at) % len(own)]) for at in range(shape.pictures)]
         return shown, repeats or (index + 1) * shape.pictures > len(own)
-    return [inputs.picture(shape.picture_wh, number * 101 + at) for at in range(shape.pictures)], repeats
+    made = (inputs.picture(shape.picture_wh, number * 101 + at) for at in range(shape.pictures))
+    return [_placed(shape, each) for each in made], repeats
 
 
 def _one(shape: Shape, index: int, make: Callable[[int], Media]) -> tuple[Media, bool]:
@@ -280,13 +284,18 @@ def _one(shape: Shape, index: int, make: Callable[[int], Media]) -> tuple[Media,
     number, repeats = _number(shape, index)
     if shape.folder is not None:
         own = inputs.files_in(shape.folder, tuple(PICTURES.items()))
-        return own[number % len(own)], repeats or index >= len(own)
-    return make(number), repeats
+        return _placed(shape, own[number % len(own)]), repeats or index >= len(own)
+    return _placed(shape, make(number)), repeats
 
 
 def _clip(shape: Shape, index: int) -> tuple[Media, bool]:
     number, repeats = _number(shape, index)
     if shape.folder is not None:
         own = inputs.files_in(shape.folder, tuple(CLIPS.items()))
-        return own[number % len(own)], repeats or index >= len(own)
-    return inputs.video(number, shape.clip_s), repeats
+        return _placed(shape, own[number % len(own)]), repeats or index >= len(own)
+    return _placed(shape, inputs.video(number, shape.clip_s)), repeats
+
+
+def _placed(shape: Shape, media: Media) -> Media:
+    """With its URL, where the server is to fetch it."""
+    return media if shape.hosted is None else replace(media, url=shape.hosted.url(media.data, media.kind))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.load import measuring, report, server_side
-from benchmarks.load.__main__ import measure, parser
+from benchmarks.load.__main__ import host_at, measure, parser
 from benchmarks.load.known import Connection, Known
 from benchmarks.load.measuring import warm
 from benchmarks.load.record import Record, read
@@ -260,3 +260,34 @@ async def test_what_cannot_be_asked_is_said_in_a_sentence(
     options = parser().parse_args(["--url", await mock.listen(), "--model", MODEL, "--out", str(tmp_path), *words])
     with pytest.raises(ValueError, match=said):
         await measure(options, "command")
+
+
+@pytest.mark.parametrize("workload", ["photo", "clip", "parse-document"])
+async def test_media_may_lie_where_the_server_fetches_them(
+    mock: Mock, running: Running, tmp_path: Path, unused_tcp_port: int, workload: str
+) -> None:
+    mock.behaviour = Behaviour(answer=ANSWERS.get(workload, "A sign."), chunks=4)
+    allowed = {"fetch_allow_network": ["127.0.0.1/32"], "fetch_allow_port": [unused_tcp_port]}
+    where = f"127.0.0.1:{unused_tcp_port}"
+    async with running([await mock.listen()], **allowed) as url:
+        words = ["--url", url, "--model", MODEL, "--workload", workload, "--picture", "64x48", "--clip-s", "1"]
+        words += ["--concurrency", "1", "--seconds", "0.5", "--warmup-s", "0", "--host-at", where]
+        with host_at(where) as hosted:
+            found = await measure(parser().parse_args([*words, "--out", str(tmp_path)]), "command", hosted)
+    point = found["points"][0]
+    assert point["completed"] > 0
+    assert point["failed"] == 0
+    fetched = next(stage for name, stage in point["server_stages"].items() if name.endswith("fetch"))
+    assert fetched["count"] >= point["completed"]
+    assert found["workload"]["hosted"] == where
+
+
+def test_a_place_that_is_taken_or_none_is_refused(unused_tcp_port: int) -> None:
+    with pytest.raises(ValueError, match="write HOST:PORT"):
+        host_at("9100")
+    with (
+        host_at(f"127.0.0.1:{unused_tcp_port}"),
+        pytest.raises(ValueError, match="nothing can be served at"),
+        host_at(f"127.0.0.1:{unused_tcp_port}"),
+    ):
+        pass

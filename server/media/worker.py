@@ -6,6 +6,7 @@ job. What it does not guard against: a file that takes the process over may stil
 the network.
 """
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -23,6 +24,7 @@ from server.media.jobs import Decode, Part, Result, Unpacker, error_to_json, pac
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 LONGEST_TRACE = 4000
+SETTLE_S = 1
 IDLE_S = 5
 
 
@@ -31,9 +33,13 @@ def main() -> None:
     limit_self(int(sys.argv[1]))
     with socket.socket(fileno=os.dup(0)) as channel:
         unpacker = Unpacker()
+        idle_s = SETTLE_S
         while True:
-            if not select.select([channel], [], [], IDLE_S)[0]:
+            if not select.select([channel], [], [], idle_s)[0]:
+                with contextlib.suppress(ImportError, MemoryError):  # a job will say so
+                    decoder("image")  # imported now, it costs the first picture nothing
                 give_memory_back()
+                idle_s = IDLE_S
             data, files = receive(channel)
             if not data:
                 return

@@ -55,6 +55,12 @@ async def test_a_crash_costs_one_job_and_the_next_is_served(loader):
     assert children().isdisjoint({child})
 
 
+async def test_an_idle_process_has_what_the_first_picture_needs(loader):
+    await loader.start()
+    loaded = Path(f"/proc/{await only_child()}/maps")
+    await until(lambda: "_imaging" in loaded.read_text(), timeout_s=30)
+
+
 async def test_a_process_that_died_while_idle_is_replaced_unseen(loader):
     await loader.start()
     child = await only_child()

@@ -29,8 +29,8 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The engine's tests first: they take longest, and the others run beside them."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/engine/"))
+    """What takes longest first, the engine's tests and the soak, which mostly waits: the others run beside them."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/engine/", "tests/test_soak.py")))
 
 
 class ByFolder(LoadScopeScheduling):

@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +118,11 @@ async def window(
         )
 
 
-async def measured(found: list[Contender], options: argparse.Namespace) -> report.Rounds:
+Window = Callable[[Column, Contender, list[Contender], argparse.Namespace], Awaitable[dict[str, float]]]
+"""One column of one gateway: its figures."""
+
+
+async def measured(found: list[Contender], options: argparse.Namespace, window: Window = window) -> report.Rounds:
     """All rounds; within a round a column is taken on one gateway after the other, so ratios share their moment."""
     columns = [column for column in COLUMNS if column.name in options.columns.split(",")]
     rounds: report.Rounds = []
@@ -129,7 +133,8 @@ async def measured(found: list[Contender], options: argparse.Namespace) -> repor
                 figures[contender.name][column.name] = await window(column, contender, found, options)
                 if contender.running.ended():
                     raise contender.running.failure("died")
-                print(f"round {i + 1} {column.name} {contender.name}: {_short(figures[contender.name][column.name])}")
+                told = _short(figures[contender.name][column.name])
+                print(f"round {i + 1} {column.name} {contender.name}: {told}", flush=True)
         rounds.append(figures)
     return rounds
 

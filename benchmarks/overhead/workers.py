@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,12 +32,12 @@ import uvloop
 
 from benchmarks.generated import into_readme, markdown
 from benchmarks.overhead import cpu, report
-from benchmarks.overhead.columns import COLUMNS, INTERVAL_MS, STREAMS, Column
+from benchmarks.overhead.columns import INTERVAL_MS, STREAMS, Column
 from benchmarks.overhead.load import Target
 from benchmarks.overhead.mock import MODEL
 from benchmarks.overhead.processes import START_S, Running, free_ports, settled, start_mock
 from benchmarks.overhead.rivals import API_KEY, ROOT
-from benchmarks.overhead.run import LOGS, Contender, commit, machine, ready
+from benchmarks.overhead.run import LOGS, Contender, commit, machine, measured, ready
 
 LOADS = ("json", "stream")
 RATIOS = (
@@ -127,7 +128,7 @@ def _wait_for_all_workers(running: Running) -> None:
 
 
 async def window(
-    column: Column, contender: Contender, found: list[Contender], engines: list[Running], options: argparse.Namespace
+    engines: list[Running], column: Column, contender: Contender, found: list[Contender], options: argparse.Namespace
 ) -> dict[str, float]:
     """One column of one gateway while the others stand still; `dividing` is what its first process has of its CPU time,
     0 to 1.
@@ -148,23 +149,6 @@ async def window(
         figures = await column.measure(contender.target, MODEL, cpu_s, min(1.0, options.seconds / 2), options.seconds)
     (first_s, all_s), (last_s, all_last_s) = clock
     return {**figures, "dividing": (last_s - first_s) / max(all_last_s - all_s, 1e-9)}
-
-
-async def measured(found: list[Contender], engines: list[Running], options: argparse.Namespace) -> report.Rounds:
-    """All rounds; within a round a column is taken on one gateway after the other, so ratios share their moment."""
-    columns = [column for column in COLUMNS if column.name in options.columns.split(",")]
-    rounds: report.Rounds = []
-    for i in range(options.rounds):
-        figures: dict[str, dict[str, dict[str, float]]] = {contender.name: {} for contender in found}
-        for column in columns:
-            for contender in found:
-                one = figures[contender.name][column.name] = await window(column, contender, found, engines, options)
-                if contender.running.ended():
-                    raise contender.running.failure("died")
-                told = " ".join(f"{name}={value:.4g}" for name, value in one.items())
-                print(f"round {i + 1} {column.name} {contender.name}: {told}", flush=True)
-        rounds.append(figures)
-    return rounds
 
 
 def ratios(rounds: report.Rounds, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -244,7 +228,7 @@ def main() -> None:
     with contenders(options, LOGS) as (engines, started):
         os.sched_setaffinity(0, options.load_cores)
         found = uvloop.run(ready(started))
-        rounds = uvloop.run(measured(found, engines, options))
+        rounds = uvloop.run(measured(found, options, partial(window, engines)))
     result = report.medians(rounds)
     found_ratios = ratios(rounds, [contender.name for contender in found[1:]])
     tables = f"{table(result)}\n\n{ratio_table(found_ratios)}"

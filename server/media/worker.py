@@ -25,6 +25,7 @@ from server.media.jobs import Decode, Part, Result, Unpacker, error_to_json, pac
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 LONGEST_TRACE = 4000
 SETTLE_S = 1
+"""A new process that has had no job for so long imports what pictures need; tests and short runs are over by then."""
 IDLE_S = 5
 
 

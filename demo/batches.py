@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
-from demo import prompts
+from demo.aims import GRID_AIM, NOBODY
 from demo.lessons import Lesson, Question
-from demo.model import GRID_AIM, Batch, merge_order
+from demo.model import Batch, merge_order
+from demo.papers import FIELDS, WORDS
 from demo.scenes import COLOURS, MOTIONS, SHAPES
 from demo.shape import CELL_PX, MEAN, PATCH_PX, STD, TOKENS_PER_SECOND
 from demo.tokenizer import number_values
@@ -37,6 +38,8 @@ class Targets:
     """Index in MOTIONS, where there is a shape."""
     times: torch.Tensor
     """In half seconds, whole numbers below TIME_STEPS."""
+    letters: torch.Tensor
+    """(B, N, slots): what is written there; no slots where it is a picture without writing."""
 
 
 def patches(frames: Sequence[Image.Image]) -> torch.Tensor:
@@ -65,6 +68,7 @@ def targets(lessons: Sequence[Lesson]) -> Targets:
         corners=corners / CORNER_UNIT_PX,
         motion=torch.tensor([cell.motion for cell in cells]).view(size),
         times=(torch.tensor([cell.times_s for cell in cells]).view(*size, 3) * 2).round().long(),
+        letters=torch.tensor([cell.letters for cell in cells]).view(*size, -1),
     )
 
 
@@ -89,15 +93,18 @@ class Speller:
         """(V,): how much each token counts in an answer. Of twenty tokens of an item six say something; the others are
         JSON, and would divide the gradient of those by three.
         """
-        words = " ".join([*SHAPES, *COLOURS, *MOTIONS]).split()
+        words = " ".join([*SHAPES, *COLOURS, *MOTIONS, *WORDS, *FIELDS]).split()
         telling = [*self.numbers, *(id for word in words for id in self.ids(word) + self.ids(f" {word}"))]
         telling += [id for ending in ("[]", '"}]', '"},{"', '"}', '},{"') for id in self.ids(ending)]
         weights = torch.ones(self.tokenizer.get_vocab_size())
         weights[torch.tensor(telling)] = TELLING_WEIGHT
         return weights
 
-    def opening(self) -> list[int]:
-        return self.ids(f"<|im_start|>system\n{prompts.SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>")
+    def opening(self, lesson: Lesson) -> list[int]:
+        """All that comes before the picture."""
+        return self.ids(
+            f"<|im_start|>system\n{lesson.system}<|im_end|>\n<|im_start|>user\n{lesson.before}<|vision_start|>"
+        )
 
     def question(self, text: str) -> list[int]:
         return self.ids(f"{text}<|im_end|>\n<|im_start|>assistant\n")
@@ -119,7 +126,7 @@ def batch(lessons: Sequence[Lesson], speller: Speller) -> Batch:
     first = lessons[0].frames[0]
     grid = (seen.shape[1], first.height // PATCH_PX, first.width // PATCH_PX)
     count = len(lessons[0].cells)
-    opening = speller.opening()
+    opening = speller.opening(lessons[0])
     visual = visual_positions(grid, len(opening))
     after = int(visual.max()) + 1
     pad = speller.tokenizer.token_to_id("<|image_pad|>" if len(lessons[0].frames) == 1 else "<|video_pad|>")
@@ -154,6 +161,8 @@ def owners(lessons: Sequence[Lesson]) -> torch.Tensor:
 
 
 TIMES = re.compile(r"[0-9]{2}:[0-9]{2}\.[0-9]{2}")
+PLACES = re.compile(r'(?:_2d":|"coordinate": |data-bbox=)["\[]([0-9, ]+)')
+"""The numbers of a box or point."""
 
 
 def aims_of(question: Question, speller: Speller) -> list[int]:
@@ -161,6 +170,9 @@ def aims_of(question: Question, speller: Speller) -> list[int]:
 
     What tells a time is about the pair of frames in which the event begins or ends (see `Batch.aims`).
     """
+    if question.looks:
+        offsets = speller.tokenizer.encode(question.answer).offsets
+        return [next((aim for aim in question.looks[start:end] if aim != NOBODY), NOBODY) for start, end in offsets]
     if not question.about:
         return []
     opened = accumulate((letter == "{" for letter in question.answer), initial=0)
@@ -173,11 +185,20 @@ def aims_of(question: Question, speller: Speller) -> list[int]:
     return [spoken[end] for _, end in speller.tokenizer.encode(question.answer).offsets]
 
 
+def places_of(answer: str, speller: Speller) -> list[int]:
+    """For each token of the answer the number that it stands for in a box or point, else -1."""
+    inside = [match.span(1) for match in PLACES.finditer(answer)]
+    encoded = speller.tokenizer.encode(answer)
+    return [
+        speller.numbers.get(token, -1) if any(start <= begin and end <= stop for start, stop in inside) else -1
+        for token, (begin, end) in zip(encoded.ids, encoded.offsets, strict=True)
+    ]
+
+
 def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tensor, ...]:
     """Ids of questions with answers, padded to the longest; which belong to an answer; coordinates in it, else -1; and
     for each token whom the next one is about, else -1.
     """
-    two = speller.tokenizer.token_to_id("2")
     rows = [(speller.question(each.asked), speller.answer(each.answer)) for each in questions]
     longest = max(len(asked) + len(given) for asked, given in rows)
     ids, told = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.bool)
@@ -189,7 +210,5 @@ def spelled(questions: Sequence[Question], speller: Speller) -> tuple[torch.Tens
         told[i, len(asked) : end] = True
         about = aims_of(questions[i], speller)
         aims[i, len(asked) - 1 : len(asked) - 1 + len(about)] = torch.tensor(about, dtype=torch.long)
-        if '_2d":' in questions[i].answer:
-            # The 2 of bbox_2d and point_2d is a number too, but always the same one.
-            places[i, len(asked) : end] = torch.tensor([-1 if t == two else speller.numbers.get(t, -1) for t in given])
+        places[i, len(asked) : end] = torch.tensor([*places_of(questions[i].answer, speller), -1])
     return ids, told, places, aims

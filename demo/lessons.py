@@ -23,6 +23,8 @@ class Question(NamedTuple):
     """For each item of the answer the thing or event that it is about, as `Cell.owner` counts them."""
     grids: tuple[tuple[int, int], ...] = ()
     """For each item the pairs of frames in which its event begins and ends."""
+    looks: tuple[int, ...] = ()
+    """In place of `about`: for each letter of the answer whom it is about, as `demo.aims` has it."""
 
 
 Asker = Callable[[Random, Sequence[scenes.Thing]], Question]
@@ -42,6 +44,8 @@ class Cell:
     """Now; when the latest event began; when the latest finished one ended."""
     motion: int = 0
     """Index in MOTIONS of what moves here; 0 in a picture."""
+    letters: tuple[int, ...] = ()
+    """What is written in each of its slots, as `paper_lessons` has them; empty for no writing at all."""
 
 
 @dataclass
@@ -51,6 +55,9 @@ class Lesson:
     questions: list[Question]
     cells: list[Cell] = field(default_factory=list)
     """Grid by grid, row by row."""
+    system: str = prompts.SYSTEM
+    before: str = ""
+    """What the user says before the picture; the same, as `system`, in all lessons of a batch."""
 
 
 def shown_size(wh: Wh, pixels: tuple[int, int]) -> Wh:

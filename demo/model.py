@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
 
+from demo.aims import CELL_AIM, GRID_AIM
 from demo.shape import Shape
 
 Weights = dict[str, torch.Tensor]
 EPSILON = 1e-6
-GRID_AIM = 1000
 
 
 @dataclass
@@ -38,8 +38,7 @@ class Batch:
     coordinates: torch.Tensor
     """(B, L): the number that a coordinate's token stands for, -1 at all other tokens."""
     aims: torch.Tensor
-    """(B, L): the thing that the next token is about, as `owners` counts them; -1: none; GRID_AIM + the number of a
-    pair of frames where it is about these."""
+    """(B, L): whom the next token is about, as `demo.aims` has it."""
     owners: torch.Tensor
     """(B, N): the thing that each visual token shows, -1: none."""
     visual_at: int
@@ -166,13 +165,15 @@ def pointing_loss(q: torch.Tensor, k: torch.Tensor, batch: Batch) -> list[torch.
     start, losses = batch.spans[0][0], []
     count = batch.owners.shape[1]
     cells = slice(batch.visual_at, batch.visual_at + count)
-    grids = torch.arange(count, device=q.device) // (count // batch.grid[0])
+    every = torch.arange(count, device=q.device)
+    grids = every // (count // batch.grid[0])
     for first, end in batch.spans:
         keys = torch.cat([k[:, :start], k[:, first:end]], dim=1)
         scores = (q[:, first:end] * q.shape[-1] ** -0.5) @ keys.transpose(1, 2)
         scores = scores.masked_fill(unseen(end - first, keys.shape[1], q.device), -1e4)
         aims = batch.aims[:, first:end, None]
         on = torch.where(aims < GRID_AIM, aims == batch.owners[:, None], aims == GRID_AIM + grids)
+        on |= aims == CELL_AIM + every
         told = on.any(-1) & (batch.aims[:, first:end] >= 0)
         if told.any():
             likely = torch.log_softmax(scores[told].float(), dim=-1)[:, cells]

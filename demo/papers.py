@@ -15,7 +15,22 @@ WORDS = (
     "coffee", "silver", "simple", "open", "quiet", "early", "north", "table", "number", "result", "small", "large",
 )  # fmt: skip
 FIELDS = ("total", "date", "order", "room", "price", "code")
+CAPITAL_MIDDLE = 0.64
+"""Of the type size, from the line's top."""
 BUTTONS = ("Save", "Cancel", "Send", "Open", "Close", "Search", "Login", "Help", "Back", "Next", "Menu", "Delete")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of writing."""
+
+    text: str
+    bbox: Box
+    """Of its ink."""
+    edges_x: tuple[float, ...]
+    """Where each letter begins, and where the last one ends."""
+    middle_y: float
+    """Half way up its capitals."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,8 @@ class Block:
     bbox: Box
     text: str
     """Words as written; for a table, cells joined by tabs and rows by line ends; empty for an image."""
+    lines: tuple[Line, ...] = ()
+    """As written; of a table one for each cell."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,8 @@ class Page:
 class Button:
     name: str
     bbox: Box
+    line: Line
+    """The name, as written on it."""
 
     @property
     def centre(self) -> tuple[int, int]:
@@ -73,12 +92,13 @@ def block_html(block: Block) -> str:
     return f"<{block.kind} {where}>{block.text}</{block.kind}>"
 
 
-def write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size_px: int) -> Box:
-    """Writes one line and returns the box of its ink."""
+def write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size_px: int) -> Line:
+    """Writes one line."""
     font = ImageFont.load_default(size_px)
     pen.text(at, text, fill=(20, 20, 20), font=font)
     left, top, right, bottom = pen.textbbox(at, text, font=font)
-    return int(left), int(top), int(right) + 1, int(bottom) + 1
+    edges_x = tuple(at[0] + pen.textlength(text[:end], font=font) for end in range(len(text) + 1))
+    return Line(text, (int(left), int(top), int(right) + 1, int(bottom) + 1), edges_x, at[1] + CAPITAL_MIDDLE * size_px)
 
 
 def around(boxes: list[Box]) -> Box:
@@ -107,30 +127,33 @@ def wrapped(pen: ImageDraw.ImageDraw, text: list[str], size_px: int, width_px: i
     return lines
 
 
-def page(seed: int, wh: tuple[int, int] = (420, 594), size_px: int = 16, paragraphs: int = 2) -> Page:
-    """A title, paragraphs, a table of fields and values, and a figure.
+def page(seed: int, wh: tuple[int, int] = (392, 504), size_px: int = 28, paragraphs: int = 1) -> Page:
+    """A title, paragraphs, a table of fields and values, and a figure where there is room.
+
+    Large print: the demo checkpoint is shown a page of this size at half of it.
 
     >>> [block.kind for block in page(1).blocks]
-    ['h1', 'p', 'p', 'table', 'image']
+    ['h1', 'p', 'table', 'image']
     """
     random = Random(f"page {seed}")
     image = Image.new("RGB", wh, (255, 255, 255))
     pen = ImageDraw.Draw(image)
-    margin, line_px = wh[0] // 14, round(size_px * 1.35)
+    margin, line_px = wh[0] // 14 - random.randint(0, wh[0] // 40), round(size_px * 1.35)
     y = margin
     blocks = []
     title = " ".join(words(random, 2)).capitalize()
-    blocks.append(Block("h1", write(pen, (margin, y), title, round(size_px * 1.5)), title))
+    heading = write(pen, (margin, y), title, round(size_px * 1.5))
+    blocks.append(Block("h1", heading.bbox, title, (heading,)))
     y += round(line_px * 2)
     for _ in range(paragraphs):
-        lines = wrapped(pen, words(random, random.randint(6, 14)), size_px, wh[0] - 2 * margin)
-        boxes = [write(pen, (margin, y + i * line_px), line, size_px) for i, line in enumerate(lines)]
-        blocks.append(Block("p", around(boxes), " ".join(lines)))
+        written = wrapped(pen, words(random, random.randint(3, 8)), size_px, wh[0] - 2 * margin)
+        lines = tuple(write(pen, (margin, y + i * line_px), text, size_px) for i, text in enumerate(written))
+        blocks.append(Block("p", around([line.bbox for line in lines]), " ".join(written), lines))
         y += (len(lines) + 1) * line_px
-    values = {field: f"{random.randint(1, 999)}.{random.randint(0, 99):02d}" for field in random.sample(FIELDS, 3)}
+    values = {field: f"{random.randint(1, 99)}.{random.randint(0, 99):02d}" for field in random.sample(FIELDS, 3)}
     blocks.append(table(pen, (margin, y), values, size_px, wh[0] - 2 * margin))
     y = blocks[-1].bbox[3] + line_px
-    if y + 3 * line_px < wh[1] - margin:
+    if y + 2 * line_px < wh[1] - margin:
         blocks.append(figure(random, pen, (margin, y, wh[0] - margin, wh[1] - margin)))
     return Page(image, tuple(blocks), values)
 
@@ -140,15 +163,16 @@ def table(pen: ImageDraw.ImageDraw, at: tuple[int, int], values: dict[str, str],
     x, y = at
     row_px = round(size_px * 1.6)
     bottom, right = y + row_px * len(values), x + width_px
-    for i, (field, value) in enumerate(values.items()):
-        write(pen, (x + 6, y + i * row_px + 2), field, size_px)
-        write(pen, (x + width_px // 2 + 6, y + i * row_px + 2), value, size_px)
+    lines = []
+    for i, row in enumerate(values.items()):
+        for left, cell in zip((x, x + width_px // 2), row, strict=True):
+            lines.append(write(pen, (left + 6, y + i * row_px + 2), cell, size_px))
     for i in range(len(values) + 1):
         pen.line((x, y + i * row_px, right, y + i * row_px), fill=(90, 90, 90))
     for line_x in (x, x + width_px // 2, right):
         pen.line((line_x, y, line_x, bottom), fill=(90, 90, 90))
     text = "\n".join(f"{field}\t{value}" for field, value in values.items())
-    return Block("table", (x, y, right + 1, bottom + 1), text)
+    return Block("table", (x, y, right + 1, bottom + 1), text, tuple(lines))
 
 
 def figure(random: Random, pen: ImageDraw.ImageDraw, room: Box) -> Block:
@@ -188,6 +212,6 @@ def screen(seed: int, wh: tuple[int, int] = (640, 400), buttons: int = 4) -> Scr
         pen.rounded_rectangle(
             (x, y, x + width - 1, y + height - 1), size_px // 3, fill=(250, 250, 250), outline=(90, 90, 90)
         )
-        pen.text((x + size_px // 2, y + round(size_px * 0.25)), name, fill=(25, 25, 25), font=font)
-        placed.append(Button(name, box))
+        line = write(pen, (x + size_px // 2, y + round(size_px * 0.25)), name, size_px)
+        placed.append(Button(name, box, line))
     return Screen(image, tuple(sorted(placed, key=lambda button: (button.bbox[1], button.bbox[0]))))

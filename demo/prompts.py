@@ -20,6 +20,7 @@ EVENTS = (
     "describe each event with sentences. Provide the result in json format with 'mm:ss.ff' format for time depiction."
 )
 PAGE = "QwenVL HTML"
+TEXT = "Please output only the text content from the image without any additional descriptions or formatting."
 
 
 def each(names: Sequence[str]) -> str:
@@ -91,6 +92,25 @@ def extract(fields: Iterable[str]) -> str:
     'Extract the key-value information in the format:{"total": ""}'
     """
     return f"Extract the key-value information in the format:{json.dumps(dict.fromkeys(fields, ''))}"
+
+
+def click(name: str) -> str:
+    """What an agent is told to do.
+
+    >>> click("Save")
+    'Click the "Save" button.'
+    """
+    return f'Click the "{name}" button.'
+
+
+def click_answer(at: tuple[int, int]) -> str:
+    """As Qwen's own agents write it, after the system prompt that tells of the tool.
+
+    >>> click_answer((120, 84)).split("\\n")[1]
+    '{"name": "computer_use", "arguments": {"action": "left_click", "coordinate": [120, 84]}}'
+    """
+    call = {"name": "computer_use", "arguments": {"action": "left_click", "coordinate": list(at)}}
+    return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
 
 
 def answer(value: Any) -> str:

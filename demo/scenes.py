@@ -14,10 +14,10 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from demo.files import save_mp4, save_pdf, save_png
-from demo.papers import Block, Button, Page, Screen, page, screen
+from demo.papers import Block, Button, Line, Page, Screen, page, screen
 
 __all__ = [
-    "COLOURS", "MOTIONS", "SHAPES", "Block", "Button", "Clip", "Event", "Page", "Picture", "Screen", "Thing",
+    "COLOURS", "MOTIONS", "SHAPES", "Block", "Button", "Clip", "Event", "Line", "Page", "Picture", "Screen", "Thing",
     "clip", "page", "picture", "save_mp4", "save_pdf", "save_png", "screen",
 ]  # fmt: skip
 

@@ -15,6 +15,7 @@ tokens knew every corner to 8 px. The first two need heads, which are not kept.
 import argparse
 import functools
 import json
+import math
 import os
 import sys
 import time
@@ -34,6 +35,8 @@ from demo import batches, lessons
 from demo import tokenizer as words
 from demo.build import initial_weights, save
 from demo.model import Batch, Weights, answer_loss, see, think
+from demo.paper_lessons import ALPHABET, SCREEN_SIZES, SLOTS, page_lesson, screen_lesson
+from demo.papers import BUTTONS
 from demo.shape import VIDEO_PIXELS, Shape
 
 DENSE_WEIGHT = 0.3
@@ -43,11 +46,18 @@ HEADS = {
     "head.vision": 6 + 6 + 4,
     "head.text": 4 + 3 * batches.TIME_STEPS + 6 + 6 + RANKS,
     "head.motion": len(lessons.scenes.MOTIONS),
+    "head.letters": math.prod(SLOTS) * (1 + len(ALPHABET)),
 }
 LONGEST_CLIP_S = 62
 """What the gateway shows in one question: longer clips come in windows of 60 s."""
 CLIP_SHARE = 0.3
-"""Of the steps."""
+"""Of the steps that are not about pages or screens."""
+PAPERS_FROM = 0.6
+"""How far training is when pages and screens come in."""
+PAGE_SHARE, SCREEN_SHARE = 0.36, 0.14
+PAGES, SCREENS = 6, 5
+"""Of a worker's batch."""
+LETTER_WEIGHT = 3.0
 PICTURES, CLIPS = 8, 2600
 """Pictures of a worker's batch; tokens of its clips, which sets how many there are."""
 
@@ -101,7 +111,7 @@ def dense_losses(
     all of them.
     """
     what = F.linear(seen.float(), weights["head.vision"])
-    there = targets.label > 0
+    there, owned = targets.label > 0, owners >= 0
     vision = F.cross_entropy(what[..., :6].flatten(0, 1), targets.label.flatten())
     where = F.linear(hidden.float(), weights["head.text"])
     text = where.sum() * 0
@@ -111,13 +121,17 @@ def dense_losses(
     if there.any():
         vision = vision + F.cross_entropy(what[..., 6:12][there], targets.colour[there])
         vision = vision + F.smooth_l1_loss(what[..., 12:][there], targets.offsets[there], beta=0.3)
-        text = text + F.smooth_l1_loss(where[..., :4][there], targets.corners[there], beta=0.1) * 4
         text = text + F.cross_entropy(where[..., -12 - RANKS : -6 - RANKS][there], targets.label[there])
         text = text + F.cross_entropy(where[..., -6 - RANKS : -RANKS][there], targets.colour[there])
-        text = text + F.cross_entropy(where[..., -RANKS:][there], owners[there].clamp(max=RANKS - 1))
         if clip:
             moving = F.linear(hidden.float()[there], weights["head.motion"])
             text = text + F.cross_entropy(moving, targets.motion[there])
+    if owned.any():
+        text = text + F.smooth_l1_loss(where[..., :4][owned], targets.corners[owned], beta=0.1) * 4
+        text = text + F.cross_entropy(where[..., -RANKS:][owned], owners[owned].clamp(max=RANKS - 1))
+    if targets.letters.shape[-1]:
+        written = F.linear(seen.float(), weights["head.letters"]).unflatten(-1, (-1, 1 + len(ALPHABET)))
+        vision = vision + F.cross_entropy(written.flatten(0, -2), targets.letters.flatten()) * LETTER_WEIGHT
     return vision, text
 
 
@@ -127,6 +141,12 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     first_seed = 2 * (step * world + rank) * 1000  # even seeds: odd ones are kept for measuring
     # Pictures without questions cost a quarter: the dense losses alone, which see and place shapes, come first.
     mute = random.random() < (0.6 if progress < 0.15 else 0.2)
+    kind = random.random()
+    if progress > PAPERS_FROM and kind < PAGE_SHARE:
+        return [page_lesson(first_seed + 2 * i) for i in range(PAGES)]
+    if progress > PAPERS_FROM and kind < PAGE_SHARE + SCREEN_SHARE:
+        wh, name = random.choice(SCREEN_SIZES), random.choice(BUTTONS)
+        return [screen_lesson(first_seed + 2 * i, wh, name) for i in range(SCREENS)]
     if random.random() < CLIP_SHARE:
         longest = 8 if progress < 0.1 else 25 if progress < 0.4 else LONGEST_CLIP_S
         grids = round(5 * (longest / 5) ** random.random())

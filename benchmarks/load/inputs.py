@@ -70,7 +70,7 @@ def picture(wh: Size, seed: int, kind: str = "street") -> Media:
 
 def document(seed: int, wh: Size = (1240, 1754)) -> Media:
     """A page of text, a table and a figure, as a scan at 150 dots an inch."""
-    image = page(seed, wh=(420, 594)).image.resize(wh, Image.Resampling.BICUBIC)
+    image = page(seed, wh=(420, 594), size_px=16, paragraphs=2).image.resize(wh, Image.Resampling.BICUBIC)
     return _picture(jpeg(image), wh)
 
 

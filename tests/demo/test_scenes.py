@@ -109,9 +109,9 @@ def test_a_written_clip_reads_back_frame_by_frame_at_its_times(tmp_path: Path) -
 
 
 def test_written_pages_read_back_with_their_size(tmp_path: Path) -> None:
-    pages = [scenes.page(1), scenes.page(3, (594, 420), paragraphs=1)]
+    pages = [scenes.page(1), scenes.page(3, (504, 392))]
     with pypdfium2.PdfDocument(scenes.save_pdf(pages, tmp_path / "pages.pdf")) as document:
-        assert [tuple(map(round, page.get_size())) for page in document] == [(420, 594), (594, 420)]
+        assert [tuple(map(round, page.get_size())) for page in document] == [(392, 504), (504, 392)]
         read = document[0].render(scale=1).to_pil().convert("RGB")
     difference = ImageChops.difference(read, pages[0].image).convert("L").resize((42, 59))
     assert difference.getextrema()[1] < 60

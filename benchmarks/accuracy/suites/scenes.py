@@ -14,7 +14,7 @@ from random import Random
 
 from benchmarks.accuracy.items import Fields, Item, data_uri, jpeg, png
 from benchmarks.accuracy.suites import scene_questions
-from demo import scenes
+from demo import prompts, scenes
 
 FIRST_SEED = 900_000_001
 FIRST_LONG_SEED = 950_000_001
@@ -182,7 +182,7 @@ def no_event(random: Random, clip: scenes.Clip) -> scenes.Event:
 @lru_cache(maxsize=4)
 def page_of(seed: int) -> scenes.Page:
     scale = Random(f"page file {seed}").choice(PAGE_SCALES)
-    return scenes.page(seed, (round(420 * scale), round(594 * scale)), round(16 * scale))
+    return scenes.page(seed, (round(392 * scale), round(504 * scale)), round(28 * scale))
 
 
 def page_file(page: scenes.Page) -> str:
@@ -221,7 +221,7 @@ def screen_item(seed: int) -> Item:
     """One button of a screen to be clicked."""
     screen = screen_of(seed)
     button = Random(f"button {seed}").choice(screen.buttons)
-    task = f'Click the "{button.name}" button.'
+    task = prompts.click(button.name)
 
     def body() -> Fields:
         return {"screenshot": png(screen.image), "task": task, "seed": seed}

@@ -1,0 +1,165 @@
+"""What the model is taught of pages and screens: to read them whole, to find a value, to click a named button."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from demo import papers, prompts
+from demo.aims import CELL_AIM, NOBODY
+from demo.lessons import Cell, Lesson, Question, Wh, overlap, shown, shown_size
+from demo.shape import CELL_PX, IMAGE_PIXELS
+
+ALPHABET = ".0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+SLOT_WH_PX = (7, 14)
+"""A letter of the smallest print shown, about; the third of three narrow ones in a slot is not told."""
+SLOTS = (CELL_PX // SLOT_WH_PX[0], CELL_PX // SLOT_WH_PX[1])
+"""Columns and rows of slots in a cell."""
+
+PAGE_WH = (392, 504)
+PAGE_SCALES = (1.0, 1.25, 1.5, 2.0)
+SCREEN_SIZES = ((640, 400), (800, 600), (400, 640), (1024, 576))
+TOOL = Path(__file__).resolve().parents[1] / "server" / "tasks" / "tools" / "computer_use.txt"
+
+Writing = dict[tuple[int, int], int]
+"""Slot (column, row) of the picture shown, to 1 + the letter's index in ALPHABET."""
+
+
+class Paper:
+    """A page or screen as the model is shown it: boxes and places of letters in shown pixels."""
+
+    def __init__(self, source_wh: Wh, shown_wh: Wh) -> None:
+        self.shown_wh = shown_wh
+        self._x, self._y = shown_wh[0] / source_wh[0], shown_wh[1] / source_wh[1]
+
+    def box(self, bbox: papers.Box) -> papers.Box:
+        x1, y1, x2, y2 = bbox
+        return round(x1 * self._x), round(y1 * self._y), round(x2 * self._x), round(y2 * self._y)
+
+    def places(self, line: papers.Line) -> list[tuple[float, float]]:
+        """The middle of each letter."""
+        y = line.middle_y * self._y
+        return [((left + right) / 2 * self._x, y) for left, right in zip(line.edges_x, line.edges_x[1:], strict=False)]
+
+    def looks(self, line: papers.Line) -> list[int]:
+        """For each letter of a line the cell that it stands in, as an aim."""
+        columns = self.shown_wh[0] // CELL_PX
+        return [CELL_AIM + int(y // CELL_PX) * columns + int(x // CELL_PX) for x, y in self.places(line)]
+
+    def cells(self, boxes: Sequence[papers.Box], lines: Sequence[papers.Line]) -> list[Cell]:
+        """What each cell should know: which of `boxes` covers most of it, and the letters in it."""
+        writing: Writing = {}
+        for line in lines:
+            for letter, (x, y) in zip(line.text, self.places(line), strict=True):
+                if letter != " ":
+                    slot = int(x // SLOT_WH_PX[0]), int(y // SLOT_WH_PX[1])
+                    writing.setdefault(slot, 1 + ALPHABET.index(letter))
+        cells = []
+        for y in range(0, self.shown_wh[1], CELL_PX):
+            for x in range(0, self.shown_wh[0], CELL_PX):
+                covered = [overlap(box, (x, y)) for box in boxes]
+                owner = covered.index(max(covered)) if max(covered) > 40 else -1
+                slots = tuple(
+                    writing.get((x // SLOT_WH_PX[0] + column, y // SLOT_WH_PX[1] + row), 0)
+                    for row in range(SLOTS[1])
+                    for column in range(SLOTS[0])
+                )
+                cells.append(Cell(box=boxes[owner] if owner >= 0 else None, owner=owner, letters=slots))
+        return cells
+
+
+class Told:
+    """An answer as it is put together, with what each letter of it is about."""
+
+    def __init__(self) -> None:
+        self.text, self.looks = "", list[int]()
+
+    def say(self, text: str, about: int = NOBODY) -> None:
+        self.text += text
+        self.looks += [about] * len(text)
+
+    def read(self, line: papers.Line, paper: Paper) -> None:
+        """The line's words, letter by letter."""
+        self.text += line.text
+        self.looks += paper.looks(line)
+
+    def question(self, asked: str) -> Question:
+        return Question(asked, self.text, looks=tuple(self.looks))
+
+
+def ask_page(page: papers.Page, paper: Paper) -> Question:
+    """QwenVL HTML of the page, boxes in shown pixels."""
+    told = Told()
+    told.say("<html><body>")
+    for at, block in enumerate(page.blocks):
+        where = f'data-bbox="{" ".join(map(str, paper.box(block.bbox)))}"'
+        if block.kind == "image":
+            told.say(f'\n<div class="image" {where}><img {where}/></div>', at)
+            continue
+        told.say(f"\n<{block.kind} {where}>", at)
+        for number, line in enumerate(block.lines):
+            if block.kind == "table":
+                told.say("<td>" if number % 2 else "<tr><td>", at)
+            elif number:
+                told.say(" ", at)
+            told.read(line, paper)
+            if block.kind == "table":
+                told.say("</td></tr>" if number % 2 else "</td>", at)
+        told.say(f"</{block.kind}>", at)
+    told.say("\n</body></html>")
+    return told.question(prompts.PAGE)
+
+
+def ask_text(page: papers.Page, paper: Paper) -> Question:
+    """All lines, as they stand."""
+    told = Told()
+    for at, block in enumerate(page.blocks):
+        for line in block.lines:
+            if told.text:
+                told.say("\n", at)
+            told.read(line, paper)
+    return told.question(prompts.TEXT)
+
+
+def ask_extract(random: Random, page: papers.Page, paper: Paper) -> Question:
+    """Some fields of the table, in any order."""
+    (table,) = (block for block in page.blocks if block.kind == "table")
+    values = {field.text: value for field, value in zip(table.lines[::2], table.lines[1::2], strict=True)}
+    fields = random.sample(list(values), random.randint(1, len(values)))
+    told = Told()
+    for field in fields:
+        told.say(f',"{field}":"' if told.text else f'{{"{field}":"')
+        told.read(values[field], paper)
+        told.say('"')
+    told.say("}")
+    return told.question(prompts.extract(fields))
+
+
+def page_lesson(seed: int) -> Lesson:
+    """A page, all of it and some values."""
+    random = Random(f"page lesson {seed}")
+    scale = random.choice(PAGE_SCALES)
+    wh = (round(PAGE_WH[0] * scale), round(PAGE_WH[1] * scale))
+    page = papers.page(seed, wh, round(28 * scale))
+    paper = Paper(wh, shown_size(wh, IMAGE_PIXELS))
+    asked = [ask_page(page, paper), ask_extract(random, page, paper), ask_extract(random, page, paper)]
+    asked.append(ask_text(page, paper))
+    lines = [line for block in page.blocks for line in block.lines]
+    cells = paper.cells([paper.box(block.bbox) for block in page.blocks], lines)
+    return Lesson([shown(page.image, paper.shown_wh, random)], asked, cells)
+
+
+def screen_lesson(seed: int, wh: Wh, name: str) -> Lesson:
+    """A screen that has a button `name`, which is to be clicked."""
+    random = Random(f"screen lesson {seed}")
+    count = random.randint(2, 6)
+    tries = (papers.screen(seed + 100_000_000 * again, wh, count) for again in range(1000))
+    screen = next(each for each in tries if any(button.name == name for button in each.buttons))
+    paper = Paper(wh, shown_size(wh, IMAGE_PIXELS))
+    at = [button.name for button in screen.buttons].index(name)
+    x1, y1, x2, y2 = paper.box(screen.buttons[at].bbox)
+    told = Told()
+    told.say(prompts.click_answer(((x1 + x2) // 2, (y1 + y2) // 2)), at)
+    cells = paper.cells([paper.box(button.bbox) for button in screen.buttons], [b.line for b in screen.buttons])
+    system = TOOL.read_text("utf-8").replace("{screen}", "x".join(map(str, paper.shown_wh)))
+    image = shown(screen.image, paper.shown_wh, random)
+    return Lesson([image], [told.question("")], cells, system, prompts.click(name))

@@ -1,0 +1,74 @@
+"""Pages and screens as lessons: answers as the server reads them, and places that hold what they are said to hold."""
+
+import pytest
+
+from demo import papers, prompts
+from demo.aims import CELL_AIM, NOBODY
+from demo.lessons import Lesson, Question
+from demo.paper_lessons import ALPHABET, SLOTS, page_lesson, screen_lesson
+from demo.shape import CELL_PX
+from server.tasks.reading_action import read_call
+from server.tasks.reading_html import read_page
+
+
+def asked(lesson: Lesson, prompt: str) -> Question:
+    return next(question for question in lesson.questions if question.asked.startswith(prompt))
+
+
+def letters_at(lesson: Lesson, aim: int) -> set[str]:
+    return {ALPHABET[number - 1] for number in lesson.cells[aim - CELL_AIM].letters if number}
+
+
+@pytest.mark.parametrize("seed", range(1, 12, 2))
+def test_a_page_is_told_as_the_page_writes_itself(seed: int) -> None:
+    lesson = page_lesson(seed)
+    blocks, notices = read_page(asked(lesson, prompts.PAGE).answer)
+    assert blocks is not None
+    assert notices == []
+    assert [block.type for block in blocks][:3] == ["title", "paragraph", "table"]
+    width, height = lesson.frames[0].size
+    for block in blocks:
+        assert block.box is not None
+        assert 0 <= block.box.x1 < block.box.x2 <= width
+        assert 0 <= block.box.y1 < block.box.y2 <= height
+
+
+@pytest.mark.parametrize("seed", range(1, 12, 2))
+def test_what_is_read_is_looked_at_where_it_stands(seed: int) -> None:
+    for question in page_lesson(seed).questions:
+        assert len(question.looks) == len(question.answer)
+    lesson = page_lesson(seed)
+    read = missed = 0
+    for question in lesson.questions:
+        for letter, aim in zip(question.answer, question.looks, strict=True):
+            if aim >= CELL_AIM and letter in ALPHABET:
+                read += 1
+                missed += letter not in letters_at(lesson, aim)
+    assert read > 80
+    assert missed < read / 8, "two narrow letters in one slot are one too many, and no others"
+
+
+def test_a_value_is_looked_for_in_the_table() -> None:
+    lesson = page_lesson(1)
+    extract = asked(lesson, "Extract")
+    field, value = extract.answer.strip("{}").split(",")[0].replace('"', "").split(":")
+    assert field in papers.FIELDS
+    start = extract.answer.index(value)
+    owners = {lesson.cells[aim - CELL_AIM].owner for aim in extract.looks[start : start + len(value)]}
+    assert owners == {2}, "the third block is the table"
+    assert extract.looks[0] == NOBODY
+
+
+@pytest.mark.parametrize("wh", [(640, 400), (400, 640)])
+def test_the_button_to_be_clicked_is_there(wh: tuple[int, int]) -> None:
+    lesson = screen_lesson(3, wh, "Help")
+    call, notices = read_call(lesson.questions[0].answer)
+    assert call is not None
+    assert (call.action, notices) == ("left_click", [])
+    x, y = (int(each) for each in call.arguments["coordinate"])
+    width = lesson.frames[0].width
+    cell = lesson.cells[y // CELL_PX * (width // CELL_PX) + x // CELL_PX]
+    assert cell.owner == lesson.questions[0].looks[0]
+    assert len(cell.letters) == SLOTS[0] * SLOTS[1]
+    around = [each.letters for each in lesson.cells if each.owner == cell.owner]
+    assert {ALPHABET[number - 1] for slots in around for number in slots if number} >= set("Hel")

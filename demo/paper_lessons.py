@@ -120,6 +120,22 @@ def ask_text(page: papers.Page, paper: Paper) -> Question:
     return told.question(prompts.TEXT)
 
 
+def ask_lines(page: papers.Page, paper: Paper) -> Question:
+    """All lines with their boxes; the corners are looked for at the line's ends."""
+    told = Told()
+    for line in (line for block in page.blocks for line in block.lines):
+        looks = paper.looks(line)
+        x1, y1, x2, y2 = paper.box(line.bbox)
+        told.say(("," if told.text else "[") + '{"bbox_2d":[', looks[0])
+        told.say(f"{x1},{y1},", looks[0])
+        told.say(f"{x2},{y2}],", looks[-1])
+        told.say('"text_content":"')
+        told.read(line, paper)
+        told.say('"}')
+    told.say("]")
+    return told.question(prompts.LINES)
+
+
 def ask_extract(random: Random, page: papers.Page, paper: Paper) -> Question:
     """Some fields of the table, in any order."""
     (table,) = (block for block in page.blocks if block.kind == "table")
@@ -141,8 +157,7 @@ def page_lesson(seed: int) -> Lesson:
     wh = (round(PAGE_WH[0] * scale), round(PAGE_WH[1] * scale))
     page = papers.page(seed, wh, round(28 * scale))
     paper = Paper(wh, shown_size(wh, IMAGE_PIXELS))
-    asked = [ask_page(page, paper), ask_extract(random, page, paper), ask_extract(random, page, paper)]
-    asked.append(ask_text(page, paper))
+    asked = [ask_page(page, paper), ask_extract(random, page, paper), ask_lines(page, paper), ask_text(page, paper)]
     lines = [line for block in page.blocks for line in block.lines]
     cells = paper.cells([paper.box(block.bbox) for block in page.blocks], lines)
     return Lesson([shown(page.image, paper.shown_wh, random)], asked, cells)

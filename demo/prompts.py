@@ -20,6 +20,7 @@ EVENTS = (
     "describe each event with sentences. Provide the result in json format with 'mm:ss.ff' format for time depiction."
 )
 PAGE = "QwenVL HTML"
+LINES = "Spotting all the text in the image with line-level, and output in JSON format."
 TEXT = "Please output only the text content from the image without any additional descriptions or formatting."
 
 

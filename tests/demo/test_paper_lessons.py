@@ -1,5 +1,7 @@
 """Pages and screens as lessons: answers as the server reads them, and places that hold what they are said to hold."""
 
+import json
+
 import pytest
 
 from demo import papers, prompts
@@ -39,13 +41,26 @@ def test_what_is_read_is_looked_at_where_it_stands(seed: int) -> None:
         assert len(question.looks) == len(question.answer)
     lesson = page_lesson(seed)
     read = missed = 0
-    for question in lesson.questions:
+    for question in (each for each in lesson.questions if each.asked != prompts.LINES):
         for letter, aim in zip(question.answer, question.looks, strict=True):
             if aim >= CELL_AIM and letter in ALPHABET:
                 read += 1
                 missed += letter not in letters_at(lesson, aim)
     assert read > 80
     assert missed < read / 8, "two narrow letters in one slot are one too many, and no others"
+
+
+def test_a_line_is_looked_for_where_it_begins_and_where_it_ends() -> None:
+    lesson = page_lesson(1)
+    question = asked(lesson, prompts.LINES)
+    first, second = (line["bbox_2d"] for line in json.loads(question.answer)[:2])
+    assert first[1] < first[3] < second[1]
+    columns = lesson.frames[0].width // CELL_PX
+    corner = str(first[0])
+    begins = question.looks[question.answer.index(corner)] - CELL_AIM
+    ends = question.looks[question.answer.index(f",{first[2]},") + 1] - CELL_AIM
+    assert begins % columns == first[0] // CELL_PX
+    assert ends % columns in (first[2] // CELL_PX, first[2] // CELL_PX - 1)
 
 
 def test_a_value_is_looked_for_in_the_table() -> None:

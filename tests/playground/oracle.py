@@ -143,17 +143,10 @@ def found(asked: str, scene: Picture, scale: tuple[float, float]) -> Iterator[di
 
 
 def lines(scene: Page, scale: tuple[float, float]) -> Iterator[dict[str, Any]]:
-    """A page's words; a table's cells by themselves."""
+    """A page's words, line by line; a table's cells by themselves."""
     for block in scene.blocks:
-        x1, y1, x2, y2 = block.bbox
-        rows = block.text.split("\n") if block.text else []
-        for at, row in enumerate(rows):
-            cells = row.split("\t")
-            top, bottom = y1 + (y2 - y1) * at / len(rows), y1 + (y2 - y1) * (at + 1) / len(rows)
-            for column, cell in enumerate(cells):
-                left = x1 + (x2 - x1) * column / len(cells)
-                right = x1 + (x2 - x1) * (column + 1) / len(cells)
-                yield {"bbox_2d": scaled((left, top, right, bottom), scale), "text_content": cell}
+        for line in block.lines:
+            yield {"bbox_2d": scaled(line.bbox, scale), "text_content": line.text}
 
 
 def events(asked: str) -> str:

@@ -32,7 +32,7 @@ selector => {
     [
         ("detect", "Shapes", ".mark.box", 6),
         ("localize-events", "Everything", ".span", 5),
-        ("read-text", "A page", ".mark.box", 8),
+        ("read-text", "A page", ".mark.box", 9),
     ],
 )
 async def test_items_are_drawn_one_by_one(

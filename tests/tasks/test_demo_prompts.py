@@ -9,7 +9,7 @@ from server.tasks.extract import ExtractRequest
 from server.tasks.extract import prompt as extract_prompt
 from server.tasks.localize_events import EVENTS_PROMPT, query_prompt
 from server.tasks.parse_document import PROMPT
-from server.tasks.read_text import TEXT_PROMPT
+from server.tasks.read_text import SPOTTING_PROMPT, TEXT_PROMPT
 from server.tasks.reading_time import clock
 from server.tasks.task import SYSTEM, question
 
@@ -35,6 +35,7 @@ def test_the_other_tasks_ask_as_it_was_trained():
     assert query_prompt("a red star moves") == prompts.moment("a red star moves")
     assert PROMPT == prompts.PAGE
     assert TEXT_PROMPT == prompts.TEXT
+    assert SPOTTING_PROMPT.format(level="line") == prompts.LINES
     assert (PROMPTS["image", "normal"], PROMPTS["video", "normal"]) == (prompts.CAPTION, prompts.CAPTION_VIDEO)
 
 

@@ -42,10 +42,10 @@ const sample = (name: keyof typeof FILES, title: string, fields: Sample['fields'
   fields,
 })
 
-const ROOM_SCHEMA = {
+const BILL_SCHEMA = {
   type: 'object',
-  properties: { room: { type: 'string' }, date: { type: 'string' }, total: { type: 'number' } },
-  required: ['room', 'date', 'total'],
+  properties: { total: { type: 'number' }, date: { type: 'string' }, code: { type: 'string' } },
+  required: ['total', 'date', 'code'],
 }
 
 const SAMPLES: Record<string, Sample[]> = {
@@ -61,9 +61,9 @@ const SAMPLES: Record<string, Sample[]> = {
   ],
   'parse-document': [sample('pages', 'Three pages'), sample('page', 'One page')],
   'localize-events': [sample('clip', 'Everything that happens'), { ...sample('clip', 'One thing', { query: 'a red triangle' }), id: 'clip-query' }],
-  act: [sample('screen', 'Six buttons', { task: 'Press the Login button' })],
+  act: [sample('screen', 'Six buttons', { task: 'Click the "Login" button.' })],
   caption: [sample('shapes', 'Shapes'), sample('clip', 'A clip')],
-  extract: [sample('page', 'Three fields', { schema: ROOM_SCHEMA, evidence: true })],
+  extract: [sample('page', 'Three fields', { schema: BILL_SCHEMA, evidence: true })],
   'read-text': [sample('page', 'A page', { level: 'line' }), sample('screen', 'A screen', { level: 'line' })],
 }
 /** For tasks that this page does not know yet. */

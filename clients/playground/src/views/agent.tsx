@@ -22,7 +22,7 @@ export function Agent({ task, active }: { task: TaskCard; active: boolean }) {
       verb="Choose an action"
       first={['task', 'environment']}
       hidden={['format', 'history']}
-      hints={{ task: 'Press the Login button' }}
+      hints={{ task: 'Click the "Login" button.' }}
       ready={Boolean(values.task)}
       summary={words}
       stage={

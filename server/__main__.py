@@ -18,7 +18,7 @@ from server.app import SCOPES, create_server
 from server.callers import keys_command
 from server.callers.auth import open_auth
 from server.callers.keys import is_plain
-from server.callers.limits import Limiter
+from server.callers.store import open_store
 from server.engines.launcher import EngineProcess, launch
 from server.engines.profiles import served_names
 from server.engines.watchdog import restart_when_stuck
@@ -93,7 +93,7 @@ async def serve(settings: Settings) -> int:
         for url in settings.engine_url:
             parse_url(url)
         open_auth(settings, SCOPES)
-        Limiter(settings)
+        open_store(settings)
         open_tracer(settings)
     except ValueError as exc:
         say(str(exc))

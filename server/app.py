@@ -22,8 +22,10 @@ from server.batches.service import OFF, Batches
 from server.callers.admission import Admission
 from server.callers.auth import open_auth
 from server.callers.gate import Gate
+from server.callers.leases import Leases
 from server.callers.limits import Limiter
 from server.callers.places import expose
+from server.callers.store import open_store
 from server.edge.departure import Departure
 from server.edge.http import protocol_class
 from server.edge.leaving import Entrance, LeavingServer
@@ -104,7 +106,10 @@ def create_app(
             await pool.close()
             await media.close()
             await auth.close()
+            await leases.close()
             await limiter.close()
+            if store is not None:
+                await store.close()
             await asyncio.to_thread(seeing.close)
             if crew:
                 await crew.close()
@@ -138,15 +143,17 @@ def create_app(
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unforeseen)
     seeing = Seeing(settings)
+    store = open_store(settings)
+    leases = Leases(settings, store)
     gate: Gate
     if crew is None:
         admission = Admission(settings)
         expose(admission)
-        limiter = Limiter(settings)
-        gate = Gate(settings, auth, limiter, admission)
+        limiter = Limiter(settings, store)
+        gate = Gate(settings, auth, limiter, admission, leases)
         api.state.sight = Sight(seeing, pool, admission)
     else:
-        limiter = Limiter(settings, SharedCounters(crew.line))
+        limiter = Limiter(settings, store, SharedCounters(crew.line))
         gate = SharedGate(settings, auth, limiter, crew.line)
         api.state.sight = crew
         crew.bind(seeing, pool, idempotency, batches)

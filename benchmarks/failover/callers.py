@@ -53,11 +53,16 @@ class Tally:
 
     ended: dict[str, Counter[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    slowest_s: float = 0.0
+    slowest: dict[str, float] = field(default_factory=dict)
+    """Seconds, by kind."""
+
+    @property
+    def slowest_s(self) -> float:
+        return max(self.slowest.values(), default=0.0)
 
     def add(self, kind: str, outcome: str, took_s: float, detail: str = "") -> None:
         self.ended.setdefault(kind, Counter())[outcome] += 1
-        self.slowest_s = max(self.slowest_s, took_s)
+        self.slowest[kind] = max(self.slowest.get(kind, 0.0), took_s)
         if outcome != "whole" and len(self.failures) < 40:
             self.failures.append(f"{kind} {outcome}: {detail[:200]}")
 

@@ -8,12 +8,14 @@ at temperature 0 an answer that was taken up can be compared with the undisturbe
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +25,7 @@ import httpx2
 import uvloop
 
 from benchmarks.failover.__main__ import until_answered
-from benchmarks.failover.callers import Callers, Load
+from benchmarks.failover.callers import Callers, Load, Tally
 from benchmarks.failover.report import table
 from benchmarks.overhead.processes import Running, free_ports
 from benchmarks.overhead.rivals import ROOT
@@ -49,8 +51,14 @@ def engine(model: Path = RANDOM) -> EngineProcess:
 def kill(process: EngineProcess) -> None:
     """SIGKILL to every process of the engine, its supervisor's guard excepted."""
     assert process.pid is not None
-    for pid in family(process.pid):
-        os.kill(pid, signal.SIGKILL)
+    kill_family(process.pid)
+
+
+def kill_family(guard: int) -> None:
+    """SIGKILL to what descends from a guard."""
+    for pid in family(guard):
+        with contextlib.suppress(ProcessLookupError):  # it went with another one
+            os.kill(pid, signal.SIGKILL)
 
 
 async def word_tokens(url: str) -> list[int]:
@@ -70,23 +78,27 @@ async def undisturbed(url: str, load: Load) -> dict[int, str]:
         return {seed: await said(seed) for seed in range(load.questions)}
 
 
-async def run(count: int, rounds: int, folder: Path) -> dict[str, Any]:
-    engines = [engine() for _ in range(count)]
+@asynccontextmanager
+async def started(count: int, model: Path = RANDOM) -> AsyncIterator[list[EngineProcess]]:
+    """Engines that are ready."""
+    engines = [engine(model) for _ in range(count)]
     try:
         for one in engines:
             await one.start()
         await asyncio.wait_for(asyncio.gather(*(one.wait_ready() for one in engines)), START_S)
-        return await measured(engines, rounds, folder)
+        yield engines
     finally:
         await asyncio.gather(*(one.stop() for one in engines))
 
 
-async def measured(engines: Sequence[EngineProcess], rounds: int, folder: Path) -> dict[str, Any]:
+@asynccontextmanager
+async def called(engines: Sequence[EngineProcess], folder: Path, *words: str) -> AsyncIterator[tuple[str, Callers]]:
+    """The URL of a gateway before them, started with `words`, and callers who know what they should be told."""
     port = free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "server", "--port", str(port), "--no-access-log", "--log-level", "warning"]
     command += [word for one in engines for word in ("--engine-url", one.url)]
-    running = Running("gateway", [*command, "--engine-stall-s", "30"], max(os.sched_getaffinity(0)), folder / "log")
+    running = Running("gateway", [*command, *words], max(os.sched_getaffinity(0)), folder / "log")
     try:
         load = Load(MODEL, tokens=TOKENS, questions=QUESTIONS)
         await until_answered(url, load, running)
@@ -94,6 +106,13 @@ async def measured(engines: Sequence[EngineProcess], rounds: int, folder: Path) 
         expected = await undisturbed(url, load)
         callers = Callers(url, load, lambda seed, _: expected[int(seed)])
         await callers.start()
+        yield url, callers
+    finally:
+        running.stop()
+
+
+async def run(count: int, rounds: int, folder: Path) -> dict[str, Any]:
+    async with started(count) as engines, called(engines, folder, "--engine-stall-s", "30") as (_, callers):
         back_s = []
         for number in range(rounds):
             one = engines[number % len(engines)]
@@ -105,18 +124,19 @@ async def measured(engines: Sequence[EngineProcess], rounds: int, folder: Path) 
             await asyncio.wait_for(one.wait_ready(), START_S)
             back_s.append(round(time.monotonic() - began_s, 1))
         await asyncio.sleep(4)
-        tally = await callers.stop()
-    finally:
-        running.stop()
+        return {**row(await callers.stop(), count, rounds), "back_s": back_s}
+
+
+def row(tally: Tally, engines: int, rounds: int) -> dict[str, Any]:
+    """As the table has it."""
     return {
         "gateway": "ours, real engines",
         "version": "",
-        "engines": len(engines),
+        "engines": engines,
         "rounds": rounds,
         "ended": {kind: dict(counts) for kind, counts in sorted(tally.ended.items())},
         "slowest_s": round(tally.slowest_s, 2),
         "recovered": True,
-        "back_s": back_s,
         "failures": tally.failures,
     }
 
@@ -127,9 +147,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with TemporaryDirectory(prefix="failover-") as folder:
-        row = uvloop.run(run(options.engines, options.rounds, Path(folder)))
-    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": [row]}
-    print(table([row]))
+        outcome = uvloop.run(run(options.engines, options.rounds, Path(folder)))
+    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": [outcome]}
+    print(table([outcome]))
     print(json.dumps(record))
     file = ROOT / "benchmarks" / "results" / f"failover-real-{options.engines}-engines-{record['date']}.json"
     file.write_text(json.dumps(record, indent=1) + "\n")

@@ -17,7 +17,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from server.callers.keys import Caller, Priority
 from server.errors import GatewayError, Overloaded, RateLimited
@@ -66,7 +66,7 @@ class Waiter:
 class Visit:
     """One request's stay; `leave` it in the end."""
 
-    __slots__ = ("_admission", "bytes", "caller", "entered_s", "flow", "weight")
+    __slots__ = ("_admission", "bytes", "caller", "entered_s", "flow", "on_leave", "weight")
 
     def __init__(self, admission: "Admission", flow: Flow, caller: Caller, body_bytes: int, now_s: float) -> None:
         self._admission = admission
@@ -78,6 +78,8 @@ class Visit:
         """Places that it has."""
         self.entered_s = now_s
         """When it came, or when its turn did."""
+        self.on_leave: Callable[[], None] | None = None
+        """Also to be done when it leaves."""
 
     def settle(self, body_bytes: int) -> None:
         """The body is here and has so many bytes."""
@@ -96,6 +98,8 @@ class Visit:
     def leave(self) -> None:
         """Give everything back."""
         self._admission.leave(self)
+        if self.on_leave is not None:
+            self.on_leave()
 
 
 class Admission:
@@ -143,17 +147,10 @@ class Admission:
             self._sweep(now_s)
         concurrent = caller.concurrent or self._concurrent
         if concurrent and flow.visits >= concurrent:
-            raise self._refused(
-                RateLimited(
-                    f"the key {caller.name!r} has {flow.visits} requests under way; it may have {concurrent}",
-                    headers={"retry-after": "1"},
-                    details={"limit": concurrent, "value": flow.visits},
-                ),
-                "concurrent",
-            )
+            raise too_many(caller, flow.visits, concurrent)
         limit, after = self._limit_bytes, self.bytes + body_bytes
         if after > self._most_bytes and (after > limit or not self._is_within(flow, flow.bytes + body_bytes, limit)):
-            raise self._refused(
+            raise _refused(
                 Overloaded(
                     f"the bodies of requests under way have {self.bytes} bytes, this one {body_bytes}; the limit is "
                     f"{limit} (max_in_flight_bytes)",
@@ -297,22 +294,16 @@ class Admission:
         waiting = len(flow.waiting)
         if len(self.present) > 1 and not self._is_within(flow, flow.taken + waiting + 1, self.limit):
             share = f"the key {flow.caller.name!r} has {flow.taken} places and {waiting} requests waiting"
-            return self._refused(
-                RateLimited(f"{share}; {why or 'that is more than its share'}", headers=headers), "share"
-            )
+            return _refused(RateLimited(f"{share}; {why or 'that is more than its share'}", headers=headers), "share")
         full = (
             f"{self.in_flight} requests are in flight and {self.queued} wait; the limits are {self.limit} places "
             f"(max_in_flight) and {self._settings.max_queue} (max_queue)"
         )
-        return self._refused(Overloaded(f"{why}; {full}" if why else full, headers=headers), "full")
+        return _refused(Overloaded(f"{why}; {full}" if why else full, headers=headers), "full")
 
     def retry_after_s(self) -> int:
         """When a place may be free, in seconds, by how long they are held."""
         return max(1, min(60, math.ceil(self._held_s * (self.queued + 1) / self.limit)))
-
-    def _refused(self, failure: GatewayError, reason: str) -> GatewayError:
-        metrics.REFUSED.add((reason,))
-        return failure
 
     # -- callers ------------------------------------------------------------------------------------------------------
     def _meet(self, caller: Caller) -> Flow:
@@ -333,6 +324,23 @@ class Admission:
             if not other.visits and now_s - other.seen_s > PRESENT_S:
                 del self.present[name]
         self._shares = sum(each.share for each in self.present.values())
+
+
+def too_many(caller: Caller, under_way: int, limit: int) -> GatewayError:
+    """What a caller is told who has as many requests under way as he may."""
+    return _refused(
+        RateLimited(
+            f"the key {caller.name!r} has {under_way} requests under way; it may have {limit}",
+            headers={"retry-after": "1"},
+            details={"limit": limit, "value": under_way},
+        ),
+        "concurrent",
+    )
+
+
+def _refused(failure: GatewayError, reason: str) -> GatewayError:
+    metrics.REFUSED.add((reason,))
+    return failure
 
 
 def _most(limit: int) -> int:

@@ -7,6 +7,7 @@ left when the answer is out.
 from server.callers.admission import Admission, Visit
 from server.callers.auth import Auth, check_task
 from server.callers.keys import Caller
+from server.callers.leases import Leases, is_leased
 from server.callers.limits import Limiter
 from server.callers.weighing import declared_bytes, places
 from server.exchange import Exchange
@@ -23,12 +24,20 @@ class Gate:
     decides_here = True
     """Whether a place can be had without asking another process."""
 
-    def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, admission: Admission | None) -> None:
-        """Without `admission` it is another one's, which `server.workers.shared` asks."""
+    def __init__(
+        self,
+        settings: Settings,
+        auth: Auth,
+        limiter: Limiter,
+        admission: Admission | None = None,
+        leases: Leases | None = None,
+    ) -> None:
+        """Without `admission` and `leases` they are another one's, which `server.workers.shared` asks."""
         self._settings = settings
         self._auth = auth
         self._limiter = limiter
         self._admission = admission
+        self._leases = leases
 
     def caller(self, exchange: Exchange, task: str) -> Caller:
         """Who asks for `task`. Raises AuthenticationFailed, PermissionDenied."""
@@ -42,11 +51,22 @@ class Gate:
         """Count the request and its body, which is not read yet. Raises RateLimited, Overloaded."""
         if self._limiter.limits(caller):
             exchange.quota = await self._limiter.arrive(caller)
-        return self._let_in(exchange, caller)
+        visit = self._let_in(exchange, caller)
+        if self._leases is not None and is_leased(caller, self._settings):
+            try:
+                await self._leases.take(visit)
+            except BaseException:  # who asks may have left meanwhile
+                visit.leave()
+                raise
+        return visit
 
     def at_once(self, exchange: Exchange, caller: Caller) -> Visit | None:
         """The same, if nobody need be asked; None where `arrive` must. Raises Overloaded."""
-        return None if self._limiter.limits(caller) else self._let_in(exchange, caller)
+        return None if self._is_asked_for(caller) else self._let_in(exchange, caller)
+
+    def _is_asked_for(self, caller: Caller) -> bool:
+        """Whether somebody else decides too."""
+        return self._limiter.limits(caller) or is_leased(caller, self._settings)
 
     def _let_in(self, exchange: Exchange, caller: Caller) -> Visit:
         assert self._admission is not None

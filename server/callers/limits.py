@@ -4,38 +4,31 @@ Kept by the library `limits`: in this process's memory, or in a Redis that sever
 in a sliding window, tokens in a fixed one: the prompt, as far as it is known before decoding, at once, and what the
 answer turned out to cost when it is there. So tokens may go beyond the limit by what was under way, never by more.
 
-If Redis does not answer, this gateway counts for itself until it does: a limit is there to be fair, and not worth an
-outage. So in the minute of a loss a key may have its limit once from Redis, once from each gateway (all its workers
-count together), and once more if Redis comes back empty. Keys and what they are for do not depend on it. Callers
-without limits cost nothing here.
+If Redis does not answer, this gateway counts for itself until it does (`store`). So in the minute of a loss a key may
+have its limit once from Redis, once from each gateway (all its workers count together), and once more if Redis comes
+back empty. Keys and what they are for do not depend on it. Callers without limits cost nothing here.
 """
 
 import asyncio
-import logging
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
-from limits.errors import StorageError
-from limits.storage import storage_from_string
 
 from server.callers.keys import Caller
+from server.callers.store import Store, StoreAway
 from server.errors import RateLimited
 from server.seeing import metrics
 from server.settings import Settings
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 MINUTE_S = 60
-SHARED_TIMEOUT_S = 0.5
-SHARED_AGAIN_S = 5
-"""After a failure Redis is left alone for so long."""
 
 
 @dataclass(slots=True)
@@ -51,14 +44,12 @@ class Left:
 class Limiter:
     """Counts what callers ask for."""
 
-    def __init__(self, settings: Settings, own: "Counts | None" = None) -> None:
-        """`own` counts where no Redis does; None: in this process. Raises ValueError for a Redis URL that is none, or
-        where its client is not installed.
-        """
+    def __init__(self, settings: Settings, store: Store | None = None, own: "Counts | None" = None) -> None:
+        """`own` counts where the store does not; None: in this process."""
         self._settings = settings
         self._own: Counts = own or Counters(MemoryStorage())
-        self._shared = _shared(settings)
-        self._shared_from_s = 0.0
+        self._store = store
+        self._shared = None if store is None else Counters(store.storage)
         self._settling: set[asyncio.Task[None]] = set()
         self._by_default = bool(settings.max_requests_per_minute or settings.max_tokens_per_minute)
 
@@ -83,14 +74,10 @@ class Limiter:
 
     async def counted(self, count: "Callable[[Counts], Awaitable[T]]") -> T:
         """Count in Redis if it is set and answers, else here."""
-        if self._shared is not None and time.monotonic() >= self._shared_from_s:
-            try:
-                async with asyncio.timeout(SHARED_TIMEOUT_S):
-                    return await count(self._shared)
-            except (StorageError, OSError) as exc:  # TimeoutError is one
-                self._shared_from_s = time.monotonic() + SHARED_AGAIN_S
-                metrics.REFUSED.add(("limit store",))
-                log.warning("limits are counted here alone for %g s: %s", SHARED_AGAIN_S, type(exc).__name__)
+        shared = self._shared
+        if self._store is not None and shared is not None:
+            with contextlib.suppress(StoreAway):
+                return await self._store.asked(lambda: count(shared))
         return await count(self._own)
 
     def later(self, work: Awaitable[None]) -> None:
@@ -102,8 +89,6 @@ class Limiter:
     async def close(self) -> None:
         """Finish counting."""
         await asyncio.gather(*self._settling, return_exceptions=True)
-        if self._shared is not None:
-            await self._shared.close()
 
 
 class Quota:
@@ -180,12 +165,6 @@ class Counters:
         self._tokens = FixedWindowRateLimiter(storage)
         self._storage = storage
 
-    async def close(self) -> None:
-        """Give back the connections of a Redis; they are made anew if it is asked again."""
-        bridge: Any = getattr(self._storage, "bridge", None)
-        if bridge is not None:
-            await bridge.storage.aclose()
-
     async def request(self, name: str, limit: int) -> tuple[bool, Left]:
         """Count one; whether it may be, and what is left."""
         item = RateLimitItemPerMinute(limit, namespace="qvl-requests")
@@ -212,21 +191,3 @@ class Counters:
             tokens = -min(-tokens, await self._storage.get(key))
         if tokens:
             await self._storage.incr(key, MINUTE_S, amount=tokens)
-
-
-def _shared(settings: Settings) -> Counters | None:
-    if settings.redis_url is None:
-        return None
-    url = settings.redis_url.get_secret_value()
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("redis_url must begin with redis://, rediss:// or unix://")
-    scheme, _, rest = url.partition("://")
-    uri = f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}"
-    try:
-        storage = storage_from_string(
-            uri, implementation="redispy", wrap_exceptions=True, socket_timeout=SHARED_TIMEOUT_S
-        )
-    except Exception as exc:
-        raise ValueError(f"redis_url: {type(exc).__name__}; its client is in the extra 'redis'") from exc
-    assert isinstance(storage, Storage)
-    return Counters(storage)

@@ -11,7 +11,8 @@ What a process keeps, and what becomes of it where there are several:
 
 | what | where | over all workers |
 | --- | --- | --- |
-| places, queue, turns, bytes of bodies, requests of a key at once | parent (`desk`, `shared`) | exact |
+| places, queue, turns, bytes of bodies | parent (`desk`, `shared`) | exact |
+| requests of a key at once | parent, who asks Redis too where it is set: then over several gateways | exact |
 | requests and tokens a minute | parent, or Redis where it is set: then over several gateways | exact |
 | `Idempotency-Key` | the worker that was asked first; the parent knows which | holds, while that worker lives |
 | counters, histograms, usage, recent errors | each; the asked one puts all together (`merging`, `parts`) | added up |

@@ -6,14 +6,16 @@ One `Office` for all, one `Desk` for each worker, so that what a dead worker hel
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from limits.aio.storage import MemoryStorage
 
 from server.callers.admission import Admission, Visit
 from server.callers.keys import Caller
+from server.callers.leases import Leases, is_leased
 from server.callers.limits import Counters
+from server.callers.store import open_store
 from server.errors import GatewayError
 from server.settings import Settings
 from server.workers.line import Line, LineEnded
@@ -26,7 +28,11 @@ class Office:
     """What there is one of."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises ValueError: see `open_store`."""
+        self.settings = settings
         self.admission = Admission(settings)
+        self._store = open_store(settings)
+        self.leases = Leases(settings, self._store)
         self.counters = Counters(MemoryStorage())
         self.claims: OrderedDict[tuple[str, str], Desk] = OrderedDict()
         """(caller, Idempotency-Key) -> the worker that has the answer or works on it; the oldest first."""
@@ -41,6 +47,12 @@ class Office:
                 self._callers.clear()
             known = self._callers[told] = Caller(name, priority=priority, share=share, concurrent=concurrent)
         return known
+
+    async def close(self) -> None:
+        """What other gateways count for us is given back."""
+        await self.leases.close()
+        if self._store is not None:
+            await self._store.close()
 
 
 class Desk:
@@ -83,12 +95,21 @@ class Desk:
             del self._office.claims[name]
 
     # -- places -------------------------------------------------------------------------------------------------------
-    def _arrive(self, number: int, caller: list[Any], body_bytes: int) -> None:
-        self._visits[number] = self._office.admission.arrive(self._office.caller(*caller), body_bytes)
+    def _arrive(self, number: int, caller: list[Any], body_bytes: int) -> Coroutine[Any, Any, None] | None:
+        office = self._office
+        visit = self._visits[number] = office.admission.arrive(office.caller(*caller), body_bytes)
+        return self._lease(number, visit) if is_leased(visit.caller, office.settings) else None
+
+    async def _lease(self, number: int, visit: Visit) -> None:
+        try:
+            await self._office.leases.take(visit)
+        except GatewayError:
+            self._leave(number)
+            raise
 
     def _come(self, number: int, caller: list[Any], body_bytes: int) -> None:
         try:
-            self._arrive(number, caller, body_bytes)
+            self._visits[number] = self._office.admission.arrive(self._office.caller(*caller), body_bytes)
         except GatewayError as failure:
             self._refused[number] = failure
 

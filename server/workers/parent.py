@@ -107,6 +107,7 @@ class Parent:
             await self._leave(keepers)
         finally:
             watch.cancel()
+            await self._office.close()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 

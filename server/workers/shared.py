@@ -64,14 +64,14 @@ class SharedGate(Gate):
     decides_here = False
 
     def __init__(self, settings: Settings, auth: Auth, limiter: Limiter, line: Line) -> None:
-        super().__init__(settings, auth, limiter, None)
+        super().__init__(settings, auth, limiter)
         self._line = line
         self._numbers = itertools.count(1)
 
     def at_once(self, exchange: Exchange, caller: Caller) -> Visit | None:
         """See `Gate.at_once`; a refusal is raised by `admit`."""
         body_bytes = declared_bytes(exchange.headers, self._settings.max_body_bytes)
-        if body_bytes > SMALL_BYTES or self._limiter.limits(caller):
+        if body_bytes > SMALL_BYTES or self._is_asked_for(caller):
             return None
         number = next(self._numbers)
         self._line.tell("come", number, _told(caller), body_bytes)
@@ -95,9 +95,6 @@ class SharedCounters:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-
-    async def close(self) -> None:
-        """There is nothing to give back."""
 
     async def request(self, name: str, limit: int) -> tuple[bool, Left]:
         """See `Counters.request`."""

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from benchmarks.overhead.mock import MODEL, Mock
 from server.callers.keys import Caller, hashed
 from server.callers.limits import Counters, Limiter
+from server.callers.store import open_store
 from server.errors import RateLimited
 from server.settings import Settings
 from tests.conftest import ASK, Running, until
@@ -26,7 +27,8 @@ BOB = Caller("bob", tokens_per_minute=100)
 
 
 def limiter(**changes: Any) -> Limiter:
-    return Limiter(Settings(**changes))
+    settings = Settings(**changes)
+    return Limiter(settings, open_store(settings))
 
 
 # -- counting --------------------------------------------------------------------------------------------------------
@@ -203,7 +205,9 @@ async def arrived(limits: Limiter, caller: Caller) -> bool:
 
 
 async def test_gateways_that_share_a_redis_share_the_limits(redis: str) -> None:
-    first, second = (limiter(redis_url=SecretStr(redis)) for _ in range(2))
+    settings = Settings(redis_url=SecretStr(redis))
+    stores = [open_store(settings) for _ in range(2)]
+    first, second = (Limiter(settings, store) for store in stores)
     try:
         assert [await arrived(each, ALICE) for each in (first, second, first, second)] == [True, True, True, False]
         quota = await first.arrive(BOB)
@@ -213,8 +217,9 @@ async def test_gateways_that_share_a_redis_share_the_limits(redis: str) -> None:
         with pytest.raises(RateLimited):
             await (await second.arrive(BOB)).spend(1)
     finally:
-        await first.close()
-        await second.close()
+        for store in stores:
+            assert store is not None
+            await store.close()
 
 
 async def test_without_its_redis_a_gateway_counts_for_itself(caplog: pytest.LogCaptureFixture) -> None:

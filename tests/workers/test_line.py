@@ -159,7 +159,7 @@ async def test_limits_a_minute_are_counted_in_one_place() -> None:
     office = Office(Settings())
     carol = Caller("carol", requests_per_minute=3)
     async with at_desk(office) as one, at_desk(office) as other:
-        limiters = [Limiter(Settings(), SharedCounters(line)) for line in (one, other)]
+        limiters = [Limiter(Settings(), own=SharedCounters(line)) for line in (one, other)]
         left = [(await limiters[number % 2].arrive(carol)).requests for number in range(3)]
         assert [each.remaining for each in left if each] == [2, 1, 0]
         with pytest.raises(RateLimited, match="may use 3 requests a minute"):

@@ -1,16 +1,18 @@
-"""Two servers of two workers each share a Redis: a key's limits a minute hold over all four, and a Redis that goes away
-gives a key no more than is written.
+"""Two servers of two workers each share a Redis: a key's limits hold over all four, a minute's and those of what it has
+at once; a Redis that goes away gives a key no more than is written, and a server that is killed takes nothing along.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 
 import httpx2
 import pytest
 
 from server.callers.keys import hashed
+from server.callers.leases import LEASE_S
 from tests.conftest import ASK, until
 from tests.redis_server import RedisServer, redis_server
 from tests.workers.conftest import Started, header, one_each, serving
@@ -24,10 +26,12 @@ KEYS = "".join(
     for name, limit in [
         *((name, f"requests_per_minute = {LIMIT}") for name in REQUESTS),
         ("tokens", "tokens_per_minute = 60"),
+        ("few", "concurrent = 4"),
         ("many", "requests_per_minute = 100_000"),
     ]
 )
 SERVERS = 2
+SLOW = {**ASK, "stream": True, "max_tokens": 30_000, "mock": {"interval_ms": 20}}
 Clients = list[httpx2.AsyncClient]
 
 
@@ -70,6 +74,14 @@ async def asked(client: httpx2.AsyncClient, name: str) -> httpx2.Response:
     answer = await client.post(CHAT, json=ASK, headers=header(name))
     assert answer.status_code in {200, 429}, answer.text
     return answer
+
+
+@asynccontextmanager
+async def streaming(client: httpx2.AsyncClient, name: str) -> AsyncIterator[None]:
+    """While an answer comes, which would go on for ten minutes."""
+    async with client.stream("POST", CHAT, json=SLOW, headers=header(name)) as stream:
+        assert stream.status_code == 200
+        yield
 
 
 async def granted(clients: Clients, name: str, each: int) -> int:
@@ -132,3 +144,34 @@ async def test_a_redis_that_is_lost_costs_the_limit_once_a_server_and_once_more_
         said = server.log.read_text()
         assert "limits are counted here alone for" in said
         assert "redis-secret" not in said
+
+
+async def test_requests_at_once_hold_over_all_servers_and_one_that_is_killed_gives_back_what_it_had(
+    clients: Clients, servers: list[Started]
+) -> None:
+    """The last one here: a server does not live on."""
+    async with AsyncExitStack() as stack:
+        askers = [await stack.enter_async_context(httpx2.AsyncClient(base_url=one.url, timeout=30)) for one in servers]
+        lost = await stack.enter_async_context(AsyncExitStack())
+        for client in clients[:2]:
+            await lost.enter_async_context(streaming(client, "few"))
+        async with streaming(clients[2], "few"):
+            async with streaming(clients[3], "few"):
+                for asker in askers:
+                    refused = await asked(asker, "few")
+                    assert refused.status_code == 429
+                    assert "has 4 requests under way; it may have 4" in refused.json()["error"]["message"]
+
+            async def is_let_in() -> bool:
+                return (await asked(askers[1], "few")).status_code == 200
+
+            await until(is_let_in)
+            await lost.enter_async_context(streaming(askers[0], "few"))
+            assert not await is_let_in()
+            servers[0].process.kill()
+            began_s = time.monotonic()
+            with suppress(httpx2.HTTPError):
+                await lost.aclose()
+            assert not await is_let_in()
+            await until(is_let_in)
+            assert time.monotonic() - began_s < LEASE_S + 3

@@ -27,6 +27,8 @@ from server.tasks.task import Ask, TaskRequest
 
 ROWS_AT_ONCE = 256
 """Requests that one engine steps together on a CPU: with 64 each costs a tenth more, with 400 no less."""
+FEW = 8
+"""What a model that is not tiny is stepped with on a CPU stays."""
 TOKENS_A_PIECE = 32
 """An answer comes in pieces so long: often enough to see that it goes round, and a 32nd of the work of each token."""
 LEAST_LOGPROB = -9999.0
@@ -56,13 +58,14 @@ def launch(model: str, settings: Settings, threads: int) -> Launch:
     gpus = detect_gpus()
     settings = fitted(settings, model)
     chosen = profile(model, gpus, settings)
-    args, env = chosen.args[2:], dict(chosen.env)  # behind `-m vllm.entrypoints.openai.api_server`
-    more = ["--mm-processor-cache-gb", "0", "--disable-log-stats"]  # no picture comes twice, and nobody scrapes
+    args, env = ["--disable-log-stats", *chosen.args[2:]], dict(chosen.env)  # behind `-m ...api_server`
     if not gpus:
         env["OMP_NUM_THREADS"] = str(threads)
-        more += ["--max-num-seqs", str(ROWS_AT_ONCE)]
-    wanted = settings.engine_args.split()  # an operator's own word is the last
-    return Launch([*args, *more, *wanted], {**env, "VLLM_LOGGING_LEVEL": "WARNING"}, chosen.served_names, settings)
+        args[args.index("--mm-processor-cache-gb") + 1] = "0"  # no picture comes twice
+        rows = args.index("--max-num-seqs") + 1
+        if int(args[rows]) > FEW:
+            args[rows] = str(ROWS_AT_ONCE)
+    return Launch(args, {**env, "VLLM_LOGGING_LEVEL": "WARNING"}, chosen.served_names, settings)
 
 
 class InsideEngine:

@@ -146,6 +146,23 @@ sys.exit((sys.version_info[:2], platform.machine()) != ((3, 11), "x86_64"))'; th
     "$environment/bin/python" "$ROOT/scripts/repair_engine.py" || die "the engine cannot be imported"
 }
 
+setup_bulk() { # .venv-bulk: the gateway's packages and Ray over those of .venv-engine, none of them twice
+    environment=$ROOT/.venv-bulk
+    wanted=$(checksum "$LOCKS/bulk.txt" "$ROOT/.venv-engine/.stamp")
+    if [ -x "$environment/bin/python" ] && stamped "$environment/.stamp" "$wanted"; then return; fi
+    # Ray's workers and vLLM share a process, and so an interpreter.
+    new_environment "$environment" "$(readlink -f "$ROOT/.venv-engine/bin/python")"
+    rm -f "$environment/.stamp"
+    say "installing Ray over the engine's packages: 500 MB"
+    pip_install --no-deps --require-hashes -r "$LOCKS/bulk.txt" || not_installed "scripts/locks/bulk.txt"
+    engine=$("$ROOT/.venv-engine/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    for packages in "$environment"/lib/python3*/site-packages; do
+        printf '%s\n' "$ROOT" "$ROOT/clients/python/src" > "$packages/project.pth"
+        printf 'import site; site.addsitedir("%s")\n' "$engine" > "$packages/zz-engine.pth" # last: what is here counts first
+    done
+    echo "$wanted" > "$environment/.stamp"
+}
+
 setup_checkpoint() { # a tiny model to serve where there is no GPU: the demo's, or random weights
     if ls "$ROOT"/demo/checkpoint/*.safetensors > /dev/null 2>&1; then return; fi
     folder=$ROOT/.cache/random

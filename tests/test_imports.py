@@ -25,7 +25,8 @@ FOREIGN: dict[str, set[str]] = {
     "httpcore2": {"server.media.fetch"},
     "av": {"server.media"},
     "PIL": {"server.media", "server.tasks"},
-    "vllm": {"server.engines.tool_parser"},  # which vLLM loads, and nobody here
+    # the one is loaded by vLLM, and by nobody here; the other starts it in its own process, where both are installed
+    "vllm": {"server.engines.tool_parser", "server.bulk.inside"},
     "torch": set(),
     "transformers": set(),
 }
@@ -33,6 +34,7 @@ FOREIGN: dict[str, set[str]] = {
 MAY_READ_ENVIRONMENT = {
     "server.__main__",
     "server.bulk.__main__",
+    "server.bulk.inside",  # writes to it what vLLM reads there
     "server.engines.guard",  # a program of its own, which hands what it was started with to vLLM
 }
 LEAVES = {"server.errors", "server.settings"}

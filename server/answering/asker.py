@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -62,17 +62,21 @@ class Written:
         metrics.CUT.add(("resumed",))
 
 
-class Asker:
-    """Asks the engines on behalf of one request."""
+class Models(Protocol):
+    """Who knows what is served."""
 
-    def __init__(
-        self, pool: Pool, settings: Settings, request_id: bytes, caller: Caller = ANYONE, trace_head: bytes = b""
-    ) -> None:
-        """`trace_head`: header lines that tell an engine which trace the request is part of."""
-        self._pool, self._settings, self._caller = pool, settings, caller
-        self._lost = ""
-        """URL of the engine that broke off last."""
-        self._headers = b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (request_id, trace_head)
+    def models(self) -> list[dict[str, Any]]:
+        """The cards of all served models, the first of them the one that is asked when none is named."""
+
+    def resolve(self, name: str) -> str:
+        """The served model that a name stands for. Raises ModelNotFound, EngineUnavailable."""
+
+
+class Asking:
+    """What a question becomes, whoever is asked it."""
+
+    def __init__(self, served: Models, settings: Settings, caller: Caller = ANYONE) -> None:
+        self._served, self._settings, self._caller = served, settings, caller
 
     def model(self, name: str | None) -> str:
         """The served model for a request's `model`; without one the first that the caller may ask.
@@ -80,13 +84,63 @@ class Asker:
         Raises ModelNotFound, EngineUnavailable, PermissionDenied.
         """
         if name is None:
-            cards = self._pool.models()
+            cards = self._served.models()
             names = [str(card["id"]) for card in cards]
             name = next((each for each in names if self._caller.models is None or each in self._caller.models), None)
             name = name or (names[0] if names else "")
-        model = self._pool.resolve(name)
+        model = self._served.resolve(name)
         check_model(self._caller, name, model)
         return model
+
+    def body(
+        self, ask: Ask, request: TaskRequest, model: str, visual_tokens: int, temperature: float | None = None
+    ) -> dict[str, Any]:
+        """The chat request."""
+        breaker = Breaker(ANY_CONTROL)  # a label must not end the user's turn
+        messages = breaker.broken(ask.messages)
+        options = breaker.broken(ask.options)
+        most = request.max_tokens or self._most_tokens(messages, options.pop("max_tokens", None), model, visual_tokens)
+        body = {
+            "model": model,
+            "messages": messages,
+            "temperature": request.temperature if temperature is None else temperature,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **options,
+        }
+        if self._caller.cache_salt:
+            body["cache_salt"] = self._caller.cache_salt
+        if most is not None:
+            body["max_tokens"] = most
+        if request.seed is not None:
+            body["seed"] = request.seed
+        return body
+
+    def _most_tokens(
+        self, messages: list[dict[str, Any]], wanted: int | None, model: str, visual_tokens: int
+    ) -> int | None:
+        """What the task wants, as far as the model's context leaves room; None lets the engine give what is left."""
+        wanted = min(wanted or DEFAULT_MAX_TOKENS, self._settings.max_tokens_limit)
+        card = next((card for card in self._served.models() if card["id"] == model), {})
+        longest = card.get("max_model_len")
+        if not isinstance(longest, int):
+            return wanted
+        room = longest - visual_tokens - _words_tokens(messages) - _TEMPLATE_TOKENS
+        return min(wanted, room) if room >= LEAST_MAX_TOKENS else None
+
+
+class Asker(Asking):
+    """Asks the engines on behalf of one request."""
+
+    def __init__(
+        self, pool: Pool, settings: Settings, request_id: bytes, caller: Caller = ANYONE, trace_head: bytes = b""
+    ) -> None:
+        """`trace_head`: header lines that tell an engine which trace the request is part of."""
+        super().__init__(pool, settings, caller)
+        self._pool = pool
+        self._lost = ""
+        """URL of the engine that broke off last."""
+        self._headers = b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (request_id, trace_head)
 
     async def pieces(
         self, ask: Ask, request: TaskRequest, model: str, *, work: Work, temperature: float | None = None
@@ -96,9 +150,7 @@ class Asker:
         When the engine breaks off, another one goes on where it stopped, unless a grammar is in force. Raises what the
         engines raise: EngineUnavailable, EngineFailed, EngineTimeout, Overloaded, InvalidValue.
         """
-        body = self._body(ask, request, model, work.visual_tokens)
-        if temperature is not None:
-            body["temperature"] = temperature
+        body = self.body(ask, request, model, work.visual_tokens, temperature)
         payload, written = orjson.dumps(body), Written("response_format" in body, self._lost)
         while True:
             try:
@@ -135,39 +187,6 @@ class Asker:
                 yield piece
         finally:
             answer.close()
-
-    def _body(self, ask: Ask, request: TaskRequest, model: str, visual_tokens: int) -> dict[str, Any]:
-        breaker = Breaker(ANY_CONTROL)  # a label must not end the user's turn
-        messages = breaker.broken(ask.messages)
-        options = breaker.broken(ask.options)
-        most = request.max_tokens or self._most_tokens(messages, options.pop("max_tokens", None), model, visual_tokens)
-        body = {
-            "model": model,
-            "messages": messages,
-            "temperature": request.temperature,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **options,
-        }
-        if self._caller.cache_salt:
-            body["cache_salt"] = self._caller.cache_salt
-        if most is not None:
-            body["max_tokens"] = most
-        if request.seed is not None:
-            body["seed"] = request.seed
-        return body
-
-    def _most_tokens(
-        self, messages: list[dict[str, Any]], wanted: int | None, model: str, visual_tokens: int
-    ) -> int | None:
-        """What the task wants, as far as the model's context leaves room; None lets the engine give what is left."""
-        wanted = min(wanted or DEFAULT_MAX_TOKENS, self._settings.max_tokens_limit)
-        card = next((card for card in self._pool.models() if card["id"] == model), {})
-        longest = card.get("max_model_len")
-        if not isinstance(longest, int):
-            return wanted
-        room = longest - visual_tokens - _words_tokens(messages) - _TEMPLATE_TOKENS
-        return min(wanted, room) if room >= LEAST_MAX_TOKENS else None
 
 
 class Events:
@@ -219,13 +238,17 @@ def _piece(event: dict[str, Any]) -> Piece:
         piece.text = delta.get("content") or ""
         piece.finish_reason = choice.get("finish_reason")
         logprobs = (choice.get("logprobs") or {}).get("content") or []
-        piece.tokens = _tokens(piece.text, logprobs)
+        tokens = [Token(str(each.get("token", "")), float(each["logprob"])) for each in logprobs]
+        piece.tokens = fitting(piece.text, tokens)
     return piece
 
 
-def _tokens(text: str, logprobs: list[dict[str, Any]]) -> list[Token]:
-    """The piece's tokens with their text; one for all where their texts do not add up to the piece's."""
-    tokens = [Token(str(each.get("token", "")), float(each["logprob"])) for each in logprobs]
+def fitting(text: str, tokens: list[Token]) -> list[Token]:
+    """A piece's tokens; one for all where their texts do not add up to the piece's.
+
+    >>> fitting("ab", [Token("a", -1), Token("b", -3)]), fitting("é", [Token("?", -1), Token("?", -3)])
+    ([Token(text='a', logprob=-1), Token(text='b', logprob=-3)], [Token(text='é', logprob=-2.0)])
+    """
     if not tokens or "".join(token.text for token in tokens) == text:
         return tokens
     return [Token(text, sum(token.logprob for token in tokens) / len(tokens))]

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from server.answering.asker import Asker
+from server.answering.asker import Piece
 from server.answering.showing import Showing, showings, visual_tokens
 from server.answering.telling import Told
 from server.engines.work import Work
@@ -20,7 +20,7 @@ from server.errors import EngineFailed, EngineTimeout, GatewayError
 from server.media import MediaLoader
 from server.seeing import metrics, stages
 from server.settings import Settings
-from server.tasks.task import REPETITION, Part, Reader, Shown, Task, TaskRequest, warnings_out
+from server.tasks.task import REPETITION, Ask, Part, Reader, Shown, Task, TaskRequest, warnings_out
 
 RETRY_TEMPERATURE = 0.7
 """Of the second try after an answer went round: another path through the same words."""
@@ -34,6 +34,18 @@ class Event:
 
     kind: Literal["item", "restart", "failed", "result"]
     data: dict[str, Any]
+
+
+class Asks(Protocol):
+    """Who puts a run's questions to a model."""
+
+    def model(self, name: str | None) -> str:
+        """The served model for a request's `model`. Raises what `TaskRun` does."""
+
+    def pieces(
+        self, ask: Ask, request: TaskRequest, model: str, *, work: Work, temperature: float | None = None
+    ) -> AsyncGenerator[Piece, None]:
+        """The answer, piece by piece. Closing the iterator aborts the generation."""
 
 
 class Costs(Protocol):
@@ -69,7 +81,7 @@ class TaskRun:
         task: Task[Any],
         request: TaskRequest,
         *,
-        asker: Asker,
+        asker: Asks,
         media: MediaLoader,
         settings: Settings,
         costs: Costs | None = None,

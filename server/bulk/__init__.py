@@ -2,6 +2,7 @@
 
     python -m server.bulk --task detect --manifest in.jsonl --out out/ --engine-url http://127.0.0.1:8001
     python -m server.bulk ... --ray auto --workers 16       the same on a Ray cluster
+    scripts/bulk ... --model demo/checkpoint                vLLM in each worker's own process (`inside`)
 
 The manifest is JSON Lines or Parquet with an `id` and the task's own fields a row; files are named by path or URL. It
 is cut into shards of so many rows, and each gives one Parquet file, written whole or not at all: a run that is killed

@@ -2,63 +2,46 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from server.answering.asker import Asker
 from server.answering.runs import Spent, TaskRun
+from server.bulk.engines import Engines
 from server.bulk.manifest import Shard, with_files
 from server.bulk.output import Row
-from server.engines.pool import Pool
 from server.errors import GatewayError, InvalidValue, Overloaded, RateLimited
 from server.media import MediaLoader
 from server.routes.tasks import checked
-from server.settings import Settings
 from server.tasks import TASKS
 from server.tasks.task import Task
 
 TRIES = 5
 """A row that engines turn away, or fail at, is asked so often."""
 BACKOFF_S = 2.0
-READY_S = 600
 
 
 class BulkWorker:
     """One process's part: its own media processes and connections."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        engine_urls: Sequence[str],
-        task: str,
-        *,
-        at_once: int,
-        base: str,
-        common: dict[str, Any],
-    ) -> None:
+    def __init__(self, engines: Engines, task: str, *, at_once: int, base: str, common: dict[str, Any]) -> None:
         """`base` is where relative paths of the manifest lie; `common` are fields that every row has."""
-        self._settings = settings
-        self._engine_urls = engine_urls
+        self._engines = engines
+        self._settings = engines.settings
         self._task = find_task(task)
         self._places = asyncio.Semaphore(at_once)
         self._base = base
         self._common = common
-        self._pool = Pool(settings)
-        self._media = MediaLoader(settings)
+        self._media = MediaLoader(self._settings)
 
     async def start(self) -> None:
         """Wait for an engine."""
         await self._media.start()
-        await self._pool.start(self._engine_urls)
-        async with asyncio.timeout(READY_S):
-            while not self._pool.ready:  # noqa: ASYNC110  # an engine may be loading for minutes
-                await asyncio.sleep(self._settings.engine_poll_s)
+        await self._engines.start()
 
     async def close(self) -> None:
         """Let go of everything."""
-        await self._pool.close()
+        await self._engines.close()
         await self._media.close()
 
     async def work(self, shard: Shard) -> list[Row]:
@@ -83,7 +66,7 @@ class BulkWorker:
         asked = checked(self._task, fields, self._settings)
         for place in range(1, TRIES + 1):
             try:
-                asker = Asker(self._pool, self._settings, f"bulk-{row['id']}".encode()[:128])
+                asker = self._engines.asker(row["id"])
                 run = TaskRun(self._task, asked, asker=asker, media=self._media, settings=self._settings, costs=spent)
                 return await run.result()
             except GatewayError as failure:

@@ -168,7 +168,7 @@ PLACES = re.compile(r'(?:_2d":|"coordinate": |data-bbox=)["\[]([0-9, ]+)')
 def aims_of(question: Question, speller: Speller) -> list[int]:
     """For each token of the answer whom it is about: an item's from its opening brace on, -1 before the first.
 
-    What tells a time is about the pair of frames in which the event begins or ends (see `Batch.aims`).
+    What tells a time is about the pair of frames in which the event begins or ends (see `demo.aims`).
     """
     if question.looks:
         offsets = speller.tokenizer.encode(question.answer).offsets

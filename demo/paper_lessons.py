@@ -1,6 +1,7 @@
 """What the model is taught of pages and screens: to read them whole, to find a value, to click a named button."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -15,9 +16,7 @@ SLOT_WH_PX = (7, 14)
 SLOTS = (CELL_PX // SLOT_WH_PX[0], CELL_PX // SLOT_WH_PX[1])
 """Columns and rows of slots in a cell."""
 
-PAGE_WH = (392, 504)
 PAGE_SCALES = (1.0, 1.25, 1.5, 2.0)
-SCREEN_SIZES = ((640, 400), (800, 600), (400, 640), (1024, 576))
 TOOL = Path(__file__).resolve().parents[1] / "server" / "tasks" / "tools" / "computer_use.txt"
 
 Writing = dict[tuple[int, int], int]
@@ -91,20 +90,15 @@ def ask_page(page: papers.Page, paper: Paper) -> Question:
     told = Told()
     told.say("<html><body>")
     for at, block in enumerate(page.blocks):
-        where = f'data-bbox="{" ".join(map(str, paper.box(block.bbox)))}"'
-        if block.kind == "image":
-            told.say(f'\n<div class="image" {where}><img {where}/></div>', at)
-            continue
-        told.say(f"\n<{block.kind} {where}>", at)
-        for number, line in enumerate(block.lines):
-            if block.kind == "table":
-                told.say("<td>" if number % 2 else "<tr><td>", at)
-            elif number:
-                told.say(" ", at)
+        html = "\n" + papers.block_html(replace(block, bbox=paper.box(block.bbox)))
+        done = html.index(">") + 1
+        told.say(html[:done], at)
+        for line in block.lines:
+            begin = html.index(line.text, done)
+            told.say(html[done:begin], at)
             told.read(line, paper)
-            if block.kind == "table":
-                told.say("</td></tr>" if number % 2 else "</td>", at)
-        told.say(f"</{block.kind}>", at)
+            done = begin + len(line.text)
+        told.say(html[done:], at)
     told.say("\n</body></html>")
     return told.question(prompts.PAGE)
 
@@ -153,9 +147,8 @@ def ask_extract(random: Random, page: papers.Page, paper: Paper) -> Question:
 def page_lesson(seed: int) -> Lesson:
     """A page, all of it and some values."""
     random = Random(f"page lesson {seed}")
-    scale = random.choice(PAGE_SCALES)
-    wh = (round(PAGE_WH[0] * scale), round(PAGE_WH[1] * scale))
-    page = papers.page(seed, wh, round(28 * scale))
+    page = papers.scaled_page(seed, random.choice(PAGE_SCALES))
+    wh = page.image.size
     paper = Paper(wh, shown_size(wh, IMAGE_PIXELS))
     asked = [ask_page(page, paper), ask_extract(random, page, paper), ask_lines(page, paper), ask_text(page, paper)]
     lines = [line for block in page.blocks for line in block.lines]

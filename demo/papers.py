@@ -15,6 +15,9 @@ WORDS = (
     "coffee", "silver", "simple", "open", "quiet", "early", "north", "table", "number", "result", "small", "large",
 )  # fmt: skip
 FIELDS = ("total", "date", "order", "room", "price", "code")
+PAGE_WH, PRINT_PX = (392, 504), 28
+"""Large print: the demo checkpoint is shown a page of this size at half of it."""
+SCREEN_SIZES = ((640, 400), (800, 600), (400, 640), (1024, 576))
 CAPITAL_MIDDLE = 0.64
 """Of the type size, from the line's top."""
 BUTTONS = ("Save", "Cancel", "Send", "Open", "Close", "Search", "Login", "Help", "Back", "Next", "Menu", "Delete")
@@ -127,10 +130,17 @@ def wrapped(pen: ImageDraw.ImageDraw, text: list[str], size_px: int, width_px: i
     return lines
 
 
-def page(seed: int, wh: tuple[int, int] = (392, 504), size_px: int = 28, paragraphs: int = 1) -> Page:
-    """A title, paragraphs, a table of fields and values, and a figure where there is room.
+def scaled_page(seed: int, scale: float) -> Page:
+    """A page that is so many times as large as PAGE_WH, print and all.
 
-    Large print: the demo checkpoint is shown a page of this size at half of it.
+    >>> scaled_page(1, 1.5).image.size
+    (588, 756)
+    """
+    return page(seed, (round(PAGE_WH[0] * scale), round(PAGE_WH[1] * scale)), round(PRINT_PX * scale))
+
+
+def page(seed: int, wh: tuple[int, int] = PAGE_WH, size_px: int = PRINT_PX, paragraphs: int = 1) -> Page:
+    """A title, paragraphs, a table of fields and values, and a figure where there is room.
 
     >>> [block.kind for block in page(1).blocks]
     ['h1', 'p', 'table', 'image']

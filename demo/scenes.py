@@ -14,11 +14,11 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from demo.files import save_mp4, save_pdf, save_png
-from demo.papers import Block, Button, Line, Page, Screen, page, screen
+from demo.papers import Block, Button, Line, Page, Screen, page, scaled_page, screen
 
 __all__ = [
     "COLOURS", "MOTIONS", "SHAPES", "Block", "Button", "Clip", "Event", "Line", "Page", "Picture", "Screen", "Thing",
-    "clip", "page", "picture", "save_mp4", "save_pdf", "save_png", "screen",
+    "clip", "page", "picture", "save_mp4", "save_pdf", "save_png", "scaled_page", "screen",
 ]  # fmt: skip
 
 Box = tuple[int, int, int, int]

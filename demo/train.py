@@ -35,8 +35,8 @@ from demo import batches, lessons
 from demo import tokenizer as words
 from demo.build import initial_weights, save
 from demo.model import Batch, Weights, answer_loss, see, think
-from demo.paper_lessons import ALPHABET, SCREEN_SIZES, SLOTS, page_lesson, screen_lesson
-from demo.papers import BUTTONS
+from demo.paper_lessons import ALPHABET, SLOTS, page_lesson, screen_lesson
+from demo.papers import BUTTONS, SCREEN_SIZES
 from demo.shape import VIDEO_PIXELS, Shape
 
 DENSE_WEIGHT = 0.3

@@ -8,7 +8,6 @@ program at once.
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -26,10 +25,10 @@ import uvloop
 from benchmarks.failover.__main__ import until_answered
 from benchmarks.failover.callers import Callers, Load
 from benchmarks.failover.gateways import GATEWAYS, Place
-from benchmarks.failover.real import MODEL, QUESTIONS, START_S, TOKENS, kill_family, row, undisturbed, word_tokens
+from benchmarks.failover.real import MODEL, QUESTIONS, START_S, TOKENS, keep, kill_family, row, undisturbed, word_tokens
 from benchmarks.failover.report import table
 from benchmarks.overhead.processes import Running, free_ports
-from benchmarks.overhead.rivals import API_KEY, ROOT, NotHere
+from benchmarks.overhead.rivals import API_KEY, NotHere
 from server.engines import guard
 from server.engines.checkpoints import RANDOM, fitted
 from server.engines.profiles import profile
@@ -160,11 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory(prefix="failover-") as folder:
         rows = uvloop.run(run(options, Path(folder)))
-    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": rows}
-    print(table(rows))
-    print(json.dumps(record))
-    file = ROOT / "benchmarks" / "results" / f"failover-beside-{options.engines}-engines-{record['date']}.json"
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    keep("beside", options.engines, rows)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,15 @@ def row(tally: Tally, engines: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def keep(name: str, engines: int, rows: list[dict[str, Any]]) -> None:
+    """Prints the table and a line of JSON, and writes that among the results."""
+    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": rows}
+    print(table(rows))
+    print(json.dumps(record))
+    file = ROOT / "benchmarks" / "results" / f"failover-{name}-{engines}-engines-{record['date']}.json"
+    file.write_text(json.dumps(record, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.failover.real", description=__doc__.split("\n")[0])
     parser.add_argument("--engines", type=int, default=2)
@@ -148,11 +157,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory(prefix="failover-") as folder:
         outcome = uvloop.run(run(options.engines, options.rounds, Path(folder)))
-    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": [outcome]}
-    print(table([outcome]))
-    print(json.dumps(record))
-    file = ROOT / "benchmarks" / "results" / f"failover-real-{options.engines}-engines-{record['date']}.json"
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    keep("real", options.engines, [outcome])
 
 
 if __name__ == "__main__":

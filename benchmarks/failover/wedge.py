@@ -21,8 +21,7 @@ import httpx2
 import uvloop
 
 from benchmarks.failover.callers import Callers
-from benchmarks.failover.real import TOKENS, called, row, started
-from benchmarks.failover.report import table
+from benchmarks.failover.real import called, keep, row, started
 from benchmarks.overhead.rivals import ROOT
 from server.engines.guard import family
 from server.engines.launcher import EngineProcess
@@ -141,11 +140,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory(prefix="wedge-") as folder:
         outcome = uvloop.run(run(options, Path(folder)))
-    record = {"date": time.strftime("%Y-%m-%d"), "callers": 16, "tokens": TOKENS, "rows": [outcome]}
-    print(table([outcome]))
-    print(json.dumps(record))
-    file = ROOT / "benchmarks" / "results" / f"failover-wedge-{options.engines}-engines-{record['date']}.json"
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    keep("wedge", options.engines, [outcome])
 
 
 if __name__ == "__main__":

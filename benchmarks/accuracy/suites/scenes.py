@@ -15,6 +15,7 @@ from random import Random
 from benchmarks.accuracy.items import Fields, Item, data_uri, jpeg, png
 from benchmarks.accuracy.suites import scene_questions
 from demo import prompts, scenes
+from demo.papers import SCREEN_SIZES
 
 FIRST_SEED = 900_000_001
 FIRST_LONG_SEED = 950_000_001
@@ -26,7 +27,6 @@ MOST_FRAMES = 600
 LONG_S = 600
 LEAST_LONG_EVENTS = 12
 PAGE_SCALES = (1.0, 1.25, 1.5)
-SCREENS = ((640, 400), (800, 600), (400, 640), (1024, 576))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def no_event(random: Random, clip: scenes.Clip) -> scenes.Event:
 @lru_cache(maxsize=4)
 def page_of(seed: int) -> scenes.Page:
     scale = Random(f"page file {seed}").choice(PAGE_SCALES)
-    return scenes.page(seed, (round(392 * scale), round(504 * scale)), round(28 * scale))
+    return scenes.scaled_page(seed, scale)
 
 
 def page_file(page: scenes.Page) -> str:
@@ -214,7 +214,7 @@ def page_items(seed: int) -> Iterator[Item]:
 @lru_cache(maxsize=4)
 def screen_of(seed: int) -> scenes.Screen:
     random = Random(f"screen file {seed}")
-    return scenes.screen(seed, random.choice(SCREENS), random.randint(2, 6))
+    return scenes.screen(seed, random.choice(SCREEN_SIZES), random.randint(2, 6))
 
 
 def screen_item(seed: int) -> Item:

@@ -14,10 +14,9 @@ sys.path.insert(0, str(ROOT))
 
 from PIL import Image  # noqa: E402
 
-from demo.scenes import Clip, Page, Picture, Screen, clip, page, picture, save_mp4, save_pdf, save_png, screen  # noqa: E402
+from demo.scenes import Clip, Page, Picture, Screen, clip, picture, save_mp4, save_pdf, save_png, scaled_page, screen  # noqa: E402
 
-PAGE_WH, LETTERS_PX, DPI = (784, 1008), 56, 101.6
-"""In large print: the demo checkpoint, which is shown a quarter of it each way, can still read that."""
+PAGE_SCALE, DPI = 2, 101.6
 THUMBNAIL_PX = 144
 
 PICTURES: Mapping[str, Picture] = {
@@ -25,8 +24,8 @@ PICTURES: Mapping[str, Picture] = {
     "stars": picture(27, (800, 800), (12, 14), (0.1, 0.16)),
     "tall": picture(57, (540, 810), 5),
 }
-PAGES: tuple[Page, ...] = tuple(page(seed, PAGE_WH, LETTERS_PX) for seed in (11, 13, 15))
-RECEIPT: Page = page(57, PAGE_WH, LETTERS_PX)
+PAGES: tuple[Page, ...] = tuple(scaled_page(seed, PAGE_SCALE) for seed in (11, 13, 15))
+RECEIPT: Page = scaled_page(57, PAGE_SCALE)
 CLIP: Clip = clip(31, 24, (448, 336), fps=12, max_events=5)
 SCREEN: Screen = screen(17, (1280, 800), 6)
 

@@ -3,10 +3,11 @@
 1. Readiness is off at once, and every answer closes its connection, so that load balancers send their next request
    elsewhere. For `leave_delay_s` requests are taken all the same: a balancer asks only now and then.
 2. The door is closed: whoever connects is refused, and nobody who was let in is turned away.
-3. What runs may finish, for `leave_limit_s`. What is left then is told so: an error event, or 503.
+3. What runs may finish, for `leave_limit_s`, and connections that are kept open and idle may be used once more each:
+   they are closed when none was for a second. What runs even then is told so: an error event, or 503.
 
-What it cannot do: a connection that is kept open and idle may carry a request in the moment that it is closed.
-Balancers that were sent elsewhere in step 1 do not use it.
+What it cannot do: an idle connection may carry a request in the moment that it is closed. nginx, which knows no
+readiness, sends requests on those that it has for as long as there are any; so the last second matters.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ DOOR_S = 0.05
 """How long the last ones to connect are waited for, once no more can."""
 ENTRANCE_S = 30.0
 """Longest wait for another process to send no more connections."""
+UNUSED_S = 1.0
+"""So long no request came on an idle connection: then none is expected."""
 LAST_WORDS_S = 1.0
 """How long what is cut off has to say so."""
 
@@ -101,15 +104,31 @@ class LeavingServer(uvicorn.Server):
         self._close_connections_after_use()
         if self._entrance is not None:
             self._entrance.leave()
-        if self._captured_signals[:1] != [signal.SIGINT]:  # a person at a terminal has no load balancer
+        has_balancer = self._captured_signals[:1] != [signal.SIGINT]  # a person at a terminal has none
+        if has_balancer:
             await self._until(lambda: False, self._delay_s)
         await self._close_the_door()
         tasks = self.server_state.tasks
         await self._until(lambda: not tasks, self._limit_s)
+        if has_balancer:
+            await self._until(self._deserted(min(UNUSED_S, self._delay_s)), self._limit_s)
         self.departure.over = True
         for task in tasks:
             task.cancel()
         await self._until(lambda: not tasks, LAST_WORDS_S)
+
+    def _deserted(self, unused_s: float) -> Callable[[], bool]:
+        """Whether nothing runs, and nobody has used a kept connection for so long. A used one closes, and is fewer."""
+        state, clock = self.server_state, asyncio.get_running_loop().time
+        kept, changed_s = len(state.connections), clock()
+
+        def deserted() -> bool:
+            nonlocal kept, changed_s
+            if state.tasks or len(state.connections) != kept:
+                kept, changed_s = len(state.connections), clock()
+            return not state.tasks and (not kept or clock() - changed_s >= unused_s)
+
+        return deserted
 
     def _close_connections_after_use(self) -> None:
         cast("type[LimitedProtocol]", self.config.http_protocol_class).leaving = True

@@ -63,6 +63,13 @@ async def house(behaviour: Behaviour = SLOW, **settings: Any) -> AsyncIterator[H
     await mock.close()
 
 
+async def kept_connection(here: House) -> httpx2.AsyncClient:
+    """A client that holds one idle connection."""
+    client = httpx2.AsyncClient(base_url=here.client.base_url, timeout=20)
+    (await client.get("/healthz")).raise_for_status()
+    return client
+
+
 def text_of(stream: str) -> str:
     chunks = [json.loads(event[6:]) for event in stream.split("\n\n") if event.startswith("data: {")]
     return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk.get("choices", ()))
@@ -99,6 +106,21 @@ async def test_what_runs_is_finished_and_nobody_new_is_let_in() -> None:
         assert text_of(stream.text) == SAID
         assert whole.json()["choices"][0]["message"]["content"] == SAID[: SAID.index(" token5")]
         await here.left()
+
+
+async def test_kept_connections_are_served_once_more_each_while_somebody_uses_them() -> None:
+    async with house(Behaviour(), leave_delay_s=0.5) as here:
+        clients = [await kept_connection(here) for _ in range(4)]
+        here.leave()
+        await until(here.is_closed)
+        for client in clients[:3]:
+            await asyncio.sleep(0.3)
+            found = await client.post(CHAT, json=ASK)
+            assert (found.status_code, found.headers["connection"]) == (200, "close")
+        assert not here.task.done(), "the fourth could still be used"
+        await here.left()
+        for client in clients:
+            await client.aclose()
 
 
 async def test_what_takes_longer_than_the_limit_is_told_so() -> None:

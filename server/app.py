@@ -210,8 +210,7 @@ class Server(LeavingServer):
 
     def stuck(self, url: str) -> tuple[float, str]:
         """For how many seconds the engine at `url` is stuck, and why; 0 where it is not."""
-        found = (member for member in self.pool.engines if member.url == url)
-        return next(((member.engine.stuck_s or 0, member.reason) for member in found), (0.0, ""))
+        return self.pool.stuck(url)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

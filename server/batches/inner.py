@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from server.edge.asgi import header_lines
 from server.errors import InternalError, RateLimited
 
 
@@ -53,8 +54,7 @@ class InnerLink:
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """The whole answer."""
-        lines = (line.partition(b":") for line in head.split(b"\r\n") if line)
-        headers = {name.decode("latin-1").lower(): value.strip().decode("latin-1") for name, _, value in lines}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in header_lines(head)}
         self.reply = Reply(status, headers, bytes(body))
 
     def cut(self) -> None:

@@ -8,10 +8,11 @@ import itertools
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 
+from server.edge.asgi import AsgiLink
 from server.edge.body import body_too_large, check_length
 from server.edge.departure import Departure
 from server.edge.http import Link
@@ -86,12 +87,16 @@ class Edge:
             await self._api(scope, receive, send)
             return
         exchange: Exchange = scope.get("exchange") or self._begun(scope)
-        open_link = scope.pop("open_link")  # kept there, it would be a reference cycle: 10 us of collection a request
+        # Kept there, it would be a reference cycle: 10 us of collection a request.
+        open_link = scope.pop("open_link", None)
         try:
-            if self._hot.serves(exchange.path):
-                await self._hot.serve(open_link(), exchange)
-            else:
+            if not self._hot.serves(exchange.path):
                 await self._serve_api(scope, receive, send, exchange)
+            elif open_link is not None:
+                await self._hot.serve(open_link(), exchange)
+            else:  # another server's connection
+                async with AsgiLink(receive, send) as link:
+                    await self._hot.serve(cast(Link, link), exchange)
         finally:
             self._observer.finish(exchange)
 

@@ -83,6 +83,11 @@ class Pool:
         """Whether any engine takes requests."""
         return any(member.ready for member in self.engines)
 
+    def stuck(self, url: str) -> tuple[float, str]:
+        """For how many seconds the engine at `url` is stuck, and why; 0 where it is not."""
+        found = (member for member in self.engines if member.url == url)
+        return next(((member.engine.stuck_s or 0, member.reason) for member in found), (0.0, ""))
+
     def drain(self, url: str, drained: bool = True) -> bool:
         """Send nothing new to the engine at `url`, or, with False, send it requests again; whether there is one."""
         found = [member for member in self.engines if member.url == url]

@@ -40,6 +40,10 @@ class Targets:
     """In half seconds, whole numbers below TIME_STEPS."""
     letters: torch.Tensor
     """(B, N, slots): what is written there; no slots where it is a picture without writing."""
+    words: torch.Tensor
+    """(B, N, rows of slots): which word is there; no rows where it is a picture without writing."""
+    fields: torch.Tensor
+    """(B, N, rows of slots): whose value is there; no rows where it is a picture without writing."""
 
 
 def patches(frames: Sequence[Image.Image]) -> torch.Tensor:
@@ -69,6 +73,8 @@ def targets(lessons: Sequence[Lesson]) -> Targets:
         motion=torch.tensor([cell.motion for cell in cells]).view(size),
         times=(torch.tensor([cell.times_s for cell in cells]).view(*size, 3) * 2).round().long(),
         letters=torch.tensor([cell.letters for cell in cells]).view(*size, -1),
+        words=torch.tensor([cell.words for cell in cells]).view(*size, -1),
+        fields=torch.tensor([cell.fields for cell in cells]).view(*size, -1),
     )
 
 
@@ -172,7 +178,8 @@ def aims_of(question: Question, speller: Speller) -> list[int]:
     """
     if question.looks:
         offsets = speller.tokenizer.encode(question.answer).offsets
-        return [next((aim for aim in question.looks[start:end] if aim != NOBODY), NOBODY) for start, end in offsets]
+        spans = [[aim for aim in question.looks[start:end] if aim != NOBODY] or [NOBODY] for start, end in offsets]
+        return [aims[len(aims) // 2] for aims in spans]
     if not question.about:
         return []
     opened = accumulate((letter == "{" for letter in question.answer), initial=0)

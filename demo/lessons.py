@@ -46,6 +46,11 @@ class Cell:
     """Index in MOTIONS of what moves here; 0 in a picture."""
     letters: tuple[int, ...] = ()
     """What is written in each of its slots, as `paper_lessons` has them; empty for no writing at all."""
+    words: tuple[int, ...] = ()
+    """The word that covers most of each row of slots: 0 for none, else 1 + its index in `paper_lessons.KNOWN`."""
+    fields: tuple[int, ...] = ()
+    """Whose value stands in each row of slots, in a table's second column: 0 for none, else 1 + its index in
+    `papers.FIELDS`."""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What the model is taught of pages and screens: to read them whole, to find a value, to click a named button."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,8 +17,13 @@ SLOT_WH_PX = (7, 14)
 SLOTS = (CELL_PX // SLOT_WH_PX[0], CELL_PX // SLOT_WH_PX[1])
 """Columns and rows of slots in a cell."""
 
+KNOWN = papers.WORDS + papers.FIELDS + papers.BUTTONS
+"""What is written on pages and screens beside numbers; a title's first word counts as itself."""
+
 PAGE_SCALES = (1.0, 1.25, 1.5, 2.0)
 TOOL = Path(__file__).resolve().parents[1] / "server" / "tasks" / "tools" / "computer_use.txt"
+
+KNOWN_AT = {word: 1 + index for index, word in enumerate(KNOWN)}
 
 Writing = dict[tuple[int, int], int]
 """Slot (column, row) of the picture shown, to 1 + the letter's index in ALPHABET."""
@@ -44,14 +50,26 @@ class Paper:
         columns = self.shown_wh[0] // CELL_PX
         return [CELL_AIM + int(y // CELL_PX) * columns + int(x // CELL_PX) for x, y in self.places(line)]
 
+    def words(self, line: papers.Line) -> Iterator[tuple[str, float, float]]:
+        """Each word with where it begins and ends from left to right."""
+        for word in re.finditer("[^ ]+", line.text):
+            yield word[0], line.edges_x[word.start()] * self._x, line.edges_x[word.end()] * self._x
+
     def cells(self, boxes: Sequence[papers.Box], lines: Sequence[papers.Line]) -> list[Cell]:
-        """What each cell should know: which of `boxes` covers most of it, and the letters in it."""
+        """What each cell should know: which of `boxes` covers most of it, and the letters and words in it."""
         writing: Writing = {}
+        spoken: dict[tuple[int, int], tuple[float, int]] = {}
         for line in lines:
             for letter, (x, y) in zip(line.text, self.places(line), strict=True):
                 if letter != " ":
                     slot = int(x // SLOT_WH_PX[0]), int(y // SLOT_WH_PX[1])
                     writing.setdefault(slot, 1 + ALPHABET.index(letter))
+            row = int(line.middle_y * self._y // SLOT_WH_PX[1])
+            for word, left, right in self.words(line):
+                for column in range(int(left // CELL_PX), int(right // CELL_PX) + 1):
+                    covered_px = min(right, (column + 1) * CELL_PX) - max(left, column * CELL_PX)
+                    known = KNOWN_AT.get(word) or KNOWN_AT.get(word.lower(), 0)
+                    spoken[column, row] = max(spoken.get((column, row), (0.0, 0)), (covered_px, known))
         cells = []
         for y in range(0, self.shown_wh[1], CELL_PX):
             for x in range(0, self.shown_wh[0], CELL_PX):
@@ -62,7 +80,10 @@ class Paper:
                     for row in range(SLOTS[1])
                     for column in range(SLOTS[0])
                 )
-                cells.append(Cell(box=boxes[owner] if owner >= 0 else None, owner=owner, letters=slots))
+                rows = range(y // SLOT_WH_PX[1], y // SLOT_WH_PX[1] + SLOTS[1])
+                words = tuple(spoken.get((x // CELL_PX, row), (0.0, 0))[1] for row in rows)
+                box = boxes[owner] if owner >= 0 else None
+                cells.append(Cell(box=box, owner=owner, letters=slots, words=words, fields=(0,) * SLOTS[1]))
         return cells
 
 
@@ -130,29 +151,45 @@ def ask_lines(page: papers.Page, paper: Paper) -> Question:
     return told.question(prompts.LINES)
 
 
+def table_rows(page: papers.Page) -> list[tuple[papers.Line, papers.Line]]:
+    """Fields and values as they stand."""
+    (table,) = (block for block in page.blocks if block.kind == "table")
+    return list(zip(table.lines[::2], table.lines[1::2], strict=True))
+
+
 def ask_extract(random: Random, page: papers.Page, paper: Paper) -> Question:
     """Some fields of the table, in any order."""
-    (table,) = (block for block in page.blocks if block.kind == "table")
-    values = {field.text: value for field, value in zip(table.lines[::2], table.lines[1::2], strict=True)}
-    fields = random.sample(list(values), random.randint(1, len(values)))
+    rows = table_rows(page)
+    rows = random.sample(rows, random.randint(1, len(rows)))
     told = Told()
-    for field in fields:
-        told.say(f',"{field}":"' if told.text else f'{{"{field}":"')
-        told.read(values[field], paper)
+    for field, value in rows:
+        # Looking at the field's name while saying it leads to the value, which stands in the same row.
+        told.say(f',"{field.text}":"' if told.text else f'{{"{field.text}":"', paper.looks(field)[len(field.text) // 2])
+        told.read(value, paper)
         told.say('"')
     told.say("}")
-    return told.question(prompts.extract(fields))
+    return told.question(prompts.extract(field.text for field, _ in rows))
 
 
-def page_lesson(seed: int) -> Lesson:
-    """A page, all of it and some values."""
+READINGS: tuple[Callable[[papers.Page, Paper], Question], ...] = (ask_page, ask_lines, ask_text)
+
+
+def page_lesson(seed: int, readings: Sequence[Callable[[papers.Page, Paper], Question]] = READINGS) -> Lesson:
+    """A page: all of it, as `readings` tell it, and some values, which four questions are about."""
     random = Random(f"page lesson {seed}")
     page = papers.scaled_page(seed, random.choice(PAGE_SCALES))
     wh = page.image.size
     paper = Paper(wh, shown_size(wh, IMAGE_PIXELS))
-    asked = [ask_page(page, paper), ask_extract(random, page, paper), ask_lines(page, paper), ask_text(page, paper)]
+    asked = [reading(page, paper) for reading in readings]
+    asked += [ask_extract(random, page, paper) for _ in range(4)]
     lines = [line for block in page.blocks for line in block.lines]
     cells = paper.cells([paper.box(block.bbox) for block in page.blocks], lines)
+    for field, value in table_rows(page):
+        row = int(paper.places(value)[0][1] // SLOT_WH_PX[1]) % SLOTS[1]
+        for cell in {aim - CELL_AIM for aim in paper.looks(value)}:
+            held = list(cells[cell].fields)
+            held[row] = 1 + papers.FIELDS.index(field.text)
+            cells[cell].fields = tuple(held)
     return Lesson([shown(page.image, paper.shown_wh, random)], asked, cells)
 
 
@@ -166,7 +203,7 @@ def screen_lesson(seed: int, wh: Wh, name: str) -> Lesson:
     at = [button.name for button in screen.buttons].index(name)
     x1, y1, x2, y2 = paper.box(screen.buttons[at].bbox)
     told = Told()
-    told.say(prompts.click_answer(((x1 + x2) // 2, (y1 + y2) // 2)), at)
+    told.say(prompts.click_answer(((x1 + x2) // 2, (y1 + y2) // 2), name), at)
     cells = paper.cells([paper.box(button.bbox) for button in screen.buttons], [b.line for b in screen.buttons])
     system = TOOL.read_text("utf-8").replace("{screen}", "x".join(map(str, paper.shown_wh)))
     image = shown(screen.image, paper.shown_wh, random)

@@ -104,14 +104,18 @@ def click(name: str) -> str:
     return f'Click the "{name}" button.'
 
 
-def click_answer(at: tuple[int, int]) -> str:
-    """As Qwen's own agents write it, after the system prompt that tells of the tool.
+def click_answer(at: tuple[int, int], name: str) -> str:
+    """As Qwen's own agents write it, after the system prompt that tells of the tool: a thought, then the call.
 
-    >>> click_answer((120, 84)).split("\\n")[1]
+    The thought repeats what is looked for. Said before the picture alone, a name was not compared with what is written.
+
+    >>> click_answer((120, 84), "Save").split("\\n")[1]
+    'The "Save" button.'
+    >>> click_answer((120, 84), "Save").split("\\n")[4]
     '{"name": "computer_use", "arguments": {"action": "left_click", "coordinate": [120, 84]}}'
     """
     call = {"name": "computer_use", "arguments": {"action": "left_click", "coordinate": list(at)}}
-    return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
+    return f'<thinking>\nThe "{name}" button.\n</thinking>\n<tool_call>\n{json.dumps(call)}\n</tool_call>'
 
 
 def answer(value: Any) -> str:

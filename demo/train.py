@@ -2,14 +2,16 @@
 
     .venv-engine/bin/python demo/train.py --minutes 150 [--workers 2] [--state .cache/demo-train]
     .venv-engine/bin/python demo/train.py --export demo/checkpoint
+    .venv-engine/bin/python demo/train.py --from demo/checkpoint --trained 300 --minutes 395 --cooldown 0.35
 
 Resumes from its state folder, which is written every few minutes; ends early, without loss, when a file named `stop`
 appears there; may be stopped (SIGSTOP) and continued at any time, because a pause does not count as training.
 
-Three losses beside the answers' break the plateaus: what each cell holds, read off the vision tower; what, where and
-when that is, read off the visual tokens halfway through the language layers; and that two heads, while an item is
-written, look at the thing it is about. Without the last one the answers stayed blind for 2,600 steps although visual
-tokens knew every corner to 8 px. The first two need heads, which are not kept.
+Three losses beside the answers' break the plateaus: what each cell holds (letters and words too), read off the vision
+tower; what, where and when that is, and whose value, read off the visual tokens halfway through the language layers;
+and that two heads, while an item is written, look at the thing it is about. Without the last one the answers stayed
+blind for 2,600 steps although visual tokens knew every corner to 8 px. The first two need heads, which a checkpoint
+does not have: one that is gone on with begins them anew.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 - its customary name
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -35,8 +38,8 @@ from demo import batches, lessons
 from demo import tokenizer as words
 from demo.build import initial_weights, save
 from demo.model import Batch, Weights, answer_loss, see, think
-from demo.paper_lessons import ALPHABET, SLOTS, page_lesson, screen_lesson
-from demo.papers import BUTTONS, SCREEN_SIZES
+from demo.paper_lessons import ALPHABET, KNOWN, READINGS, SLOTS, page_lesson, screen_lesson
+from demo.papers import BUTTONS, FIELDS, SCREEN_SIZES
 from demo.shape import VIDEO_PIXELS, Shape
 
 DENSE_WEIGHT = 0.3
@@ -47,17 +50,21 @@ HEADS = {
     "head.text": 4 + 3 * batches.TIME_STEPS + 6 + 6 + RANKS,
     "head.motion": len(lessons.scenes.MOTIONS),
     "head.letters": math.prod(SLOTS) * (1 + len(ALPHABET)),
+    "head.words": SLOTS[1] * (1 + len(KNOWN)),
+    "head.fields": SLOTS[1] * len(FIELDS),
 }
 LONGEST_CLIP_S = 62
 """What the gateway shows in one question: longer clips come in windows of 60 s."""
-CLIP_SHARE = 0.3
+CLIP_SHARE = 0.42
 """Of the steps that are not about pages or screens."""
 PAPERS_FROM = 0.6
 """How far training is when pages and screens come in."""
-PAGE_SHARE, SCREEN_SHARE = 0.36, 0.14
-PAGES, SCREENS = 6, 5
-"""Of a worker's batch."""
-LETTER_WEIGHT = 3.0
+PAGE_SHARE, SCREEN_SHARE = 0.25, 0.25
+PAGES, SCREENS, QUICK_SCREENS = 6, 6, 16
+"""Of a worker's batch; quick ones do without the page that tells of the tool, which is longer than all the rest."""
+LETTER_WEIGHT, WORD_WEIGHT, FIELD_WEIGHT = 3.0, 2.0, 2.0
+WARM_STEPS = 100
+"""After each beginning, in which the rate rises: heads and optimizers may be new."""
 PICTURES, CLIPS = 8, 2600
 """Pictures of a worker's batch; tokens of its clips, which sets how many there are."""
 
@@ -132,6 +139,12 @@ def dense_losses(
     if targets.letters.shape[-1]:
         written = F.linear(seen.float(), weights["head.letters"]).unflatten(-1, (-1, 1 + len(ALPHABET)))
         vision = vision + F.cross_entropy(written.flatten(0, -2), targets.letters.flatten()) * LETTER_WEIGHT
+        spoken = F.linear(seen.float(), weights["head.words"]).unflatten(-1, (-1, 1 + len(KNOWN)))
+        vision = vision + F.cross_entropy(spoken.flatten(0, -2), targets.words.flatten()) * WORD_WEIGHT
+    if (valued := targets.fields > 0).any():
+        # The layers that follow are too few to go from a field to its row and from there to the value.
+        fields = F.linear(hidden.float(), weights["head.fields"]).unflatten(-1, (-1, len(FIELDS)))
+        text = text + F.cross_entropy(fields[valued], targets.fields[valued] - 1) * FIELD_WEIGHT
     return vision, text
 
 
@@ -143,10 +156,15 @@ def lesson_batch(step: int, rank: int, world: int, progress: float, pools: dict[
     mute = random.random() < (0.6 if progress < 0.15 else 0.2)
     kind = random.random()
     if progress > PAPERS_FROM and kind < PAGE_SHARE:
-        return [page_lesson(first_seed + 2 * i) for i in range(PAGES)]
+        reading = random.choice(READINGS)  # the same for the whole batch: their lengths then differ little
+        return [page_lesson(first_seed + 2 * i, [reading]) for i in range(PAGES)]
     if progress > PAPERS_FROM and kind < PAGE_SHARE + SCREEN_SHARE:
         wh, name = random.choice(SCREEN_SIZES), random.choice(BUTTONS)
-        return [screen_lesson(first_seed + 2 * i, wh, name) for i in range(SCREENS)]
+        quick = random.random() < 0.6
+        screens = [screen_lesson(first_seed + 2 * i, wh, name) for i in range(QUICK_SCREENS if quick else SCREENS)]
+        for screen in screens:
+            screen.system = lessons.prompts.SYSTEM if quick else screen.system
+        return screens
     if random.random() < CLIP_SHARE:
         longest = 8 if progress < 0.1 else 25 if progress < 0.4 else LONGEST_CLIP_S
         grids = round(5 * (longest / 5) ** random.random())
@@ -239,7 +257,9 @@ def learn(
     (told + DENSE_WEIGHT * (vision + text) + LOOK_WEIGHT * thoughts.looked).backward()
     leaves = list(weights.values())
     if world > 1:
-        together = torch.cat([leaf.grad.flatten() for leaf in leaves if leaf.grad is not None])
+        # A head that this worker's lessons did not need may have been needed by another's.
+        grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+        together = torch.cat([grad.flatten() for grad in grads])
         dist.all_reduce(together)
         together /= world
         for leaf, grad in zip(leaves, together.split([leaf.numel() for leaf in leaves]), strict=True):
@@ -280,6 +300,16 @@ def take_up(student: Student, folder: Path) -> None:
     student.step, student.trained_s = state["step"], state["trained_s"]
 
 
+def begin_from(student: Student, checkpoint: Path, trained_s: float) -> None:
+    """Takes the weights of an exported checkpoint, as after `trained_s` of training; heads stay as they are new."""
+    held = load_file(checkpoint / "model.safetensors")
+    with torch.no_grad():
+        for name in student.weights.keys() - HEADS.keys():
+            student.weights[name].copy_(held[name])
+    student.trained_s = trained_s
+    student.step = int(trained_s * 2)  # more than were made: no lesson of theirs comes again
+
+
 def train(rank: int, options: argparse.Namespace) -> None:
     """One worker's part of the training; worker 0 keeps the state and tells how it goes."""
     world = options.workers
@@ -290,7 +320,10 @@ def train(rank: int, options: argparse.Namespace) -> None:
         dist.init_process_group("gloo", rank=rank, world_size=world)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     student = new_student(options.seed, device, (options.matrix_rate, options.rate))
+    if options.checkpoint and not (options.state / "state.pt").exists():
+        begin_from(student, options.checkpoint, options.trained * 60)
     take_up(student, options.state)
+    first_step = student.step
     number_ids, weight_of = speller().number_ids().to(device), speller().weights().to(device)
     ahead = Ahead(rank, world)
     kept = time.monotonic()
@@ -307,11 +340,12 @@ def train(rank: int, options: argparse.Namespace) -> None:
         began = time.monotonic()
         batch, targets = ahead.batch(student.step, progress)
         to(device, batch, targets)
-        losses = learn(student, batch, targets, number_ids, weight_of, rate(progress, options.cooldown), world)
+        share = rate(progress, options.cooldown) * min(1.0, (student.step - first_step + 1) / WARM_STEPS)
+        losses = learn(student, batch, targets, number_ids, weight_of, share, world)
         student.step += 1
         student.trained_s += min(time.monotonic() - began, 20)
         if rank == 0:
-            kind = "clips" if batch.grid[0] > 1 else "pictures"
+            kind = "clips" if batch.grid[0] > 1 else "papers" if targets.letters.shape[-1] else "pictures"
             for name, value in losses.items():
                 if name in ("told", "looked") and not batch.spans:
                     continue
@@ -354,6 +388,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--state", type=Path, default=Path(".cache/demo-train"), help="folder to keep and resume from")
     parser.add_argument("--export", type=Path, help="write the state's weights as a checkpoint here, and stop")
+    parser.add_argument("--from", type=Path, dest="checkpoint", help="begin with an exported checkpoint's weights")
+    parser.add_argument("--trained", type=float, default=0.0, help="minutes that its training took")
     parser.add_argument("--minutes", type=float, default=150, help="training time of the whole schedule")
     parser.add_argument("--workers", type=int, default=1 if torch.cuda.is_available() else 2)
     parser.add_argument("--threads", type=int, default=1, help="of each worker")

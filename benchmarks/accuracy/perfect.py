@@ -201,7 +201,7 @@ def click(seed: int, frames: Frames, match: re.Match[str]) -> str:
     screen = scenes.screen_of(seed)
     button = next(button for button in screen.buttons if button.name == match[1])
     x1, y1, x2, y2 = scaled(button.bbox, screen.image.size, frames[0].size)
-    return prompts.click_answer(((x1 + x2) // 2, (y1 + y2) // 2))
+    return prompts.click_answer(((x1 + x2) // 2, (y1 + y2) // 2), button.name)
 
 
 QUESTIONS: tuple[tuple[str, Tell], ...] = (

@@ -6,7 +6,9 @@ Starts `python -m server`, which starts the engine; `bare` speaks to the engine'
 path and round, so that no cache holds it. Three figures a size: first token at one request at a time, requests a second
 at eight, and CPU seconds a request spent in front of the model: for ours the gateway, its decode processes and the
 engine's API process, for bare the API process alone. The model's own forward pass is the same for both and dominates
-wall time on a CPU; the CPU in front of it is the figure that carries over to a GPU. Last line: JSON.
+wall time on a CPU; the CPU in front of it is the figure that carries over to a GPU. What the same processes spend while
+nobody asks, as on our probes, is measured first and taken off both: it is a second's, not a request's, and at one photo
+a second would be counted as if it were. Last line: JSON.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from benchmarks.photos import photo
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {12: (4000, 3000), 24: (6000, 4000)}
 CONCURRENCY = 8
+IDLE_S = 15
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class Way:
     client: httpx2.AsyncClient
     front: dict[str, list[int]]
     """Stage -> its processes."""
+    idle: dict[str, float] = field(default_factory=dict)
+    """Stage -> CPU seconds a second while nobody asks."""
+
+    def spent_s(self) -> dict[str, float]:
+        """CPU seconds of each stage so far."""
+        return {stage: cpu_s(pids) for stage, pids in self.front.items()}
 
 
 def request(data: bytes) -> dict[str, Any]:
@@ -104,9 +113,19 @@ async def first_token_s(way: Way, data: bytes) -> float:
     return first_s
 
 
+async def measure_idle(ways: Sequence[Way]) -> None:
+    """Fill in what each way's processes spend on nothing."""
+    await asyncio.sleep(IDLE_S / 3)  # the last request's traces are gone
+    before, began_s = [way.spent_s() for way in ways], time.perf_counter()
+    await asyncio.sleep(IDLE_S)
+    took_s = time.perf_counter() - began_s
+    for way, before_s in zip(ways, before, strict=True):
+        way.idle.update({stage: (spent - before_s[stage]) / took_s for stage, spent in way.spent_s().items()})
+
+
 async def measure(way: Way, photos: list[bytes]) -> dict[str, float]:
     """One round: half the photos one after the other, then all others eight at a time."""
-    before_s = {stage: cpu_s(pids) for stage, pids in way.front.items()}
+    before_s, began_s = way.spent_s(), time.perf_counter()
     half = len(photos) // 2
     firsts = [await first_token_s(way, data) for data in photos[:half]]
     started_s = time.perf_counter()
@@ -118,7 +137,11 @@ async def measure(way: Way, photos: list[bytes]) -> dict[str, float]:
 
     await asyncio.gather(*(one(data) for data in photos[half:]))
     took_s = time.perf_counter() - started_s
-    spent_s = {stage: (cpu_s(pids) - before_s[stage]) / len(photos) for stage, pids in way.front.items()}
+    whole_s = time.perf_counter() - began_s
+    spent_s = {
+        stage: (spent - before_s[stage] - way.idle.get(stage, 0) * whole_s) / len(photos)
+        for stage, spent in way.spent_s().items()
+    }
     return {
         "first_token_s": statistics.median(firsts),
         "requests_per_s": (len(photos) - half) / took_s,
@@ -195,12 +218,14 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 photos = make_photos(megapixels, needed)
                 for way in both:
                     await measure(way, photos[: options.each])  # warm-up
+                await measure_idle(both)
                 rounds: dict[str, list[dict[str, float]]] = {way.name: [] for way in both}
                 for index in range(options.rounds):
                     chosen = photos[options.each * (index + 1) :][: options.each]
                     for way in both if index % 2 else reversed(both):
                         rounds[way.name].append(await measure(way, chosen))
                 results[f"{megapixels} MP"] = summary(rounds)
+                results[f"{megapixels} MP"]["idle_cpu_s_per_s"] = both[0].idle
             return results
         finally:
             server.terminate()
@@ -236,7 +261,8 @@ def main() -> None:
     print("| photo | path | first token, s | requests/s at 8 | CPU s a request before the model |")
     print("| --- | --- | --- | --- | --- |")
     for size, ways_ in results.items():
-        for name, figures in ways_.items():
+        for name in ("ours", "bare", "ours/bare"):
+            figures = ways_[name]
             print(f"| {size} | {name} | " + " | ".join(f"{value:g}" for value in list(figures.values())[:3]) + " |")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False

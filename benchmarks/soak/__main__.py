@@ -45,8 +45,8 @@ WARM_SHARE = 1 / 3
 MOST_MB_PER_HOUR = 20.0
 """Of the gateway's own process."""
 WARMING_MB = 8.0
-"""What it may grow by after the first third, however short the run: in three minutes 1.5 and 2.3 were seen, and 5.7 on a
-machine that was busy with other tests, where the allocator's pools were filled later."""
+"""What it may grow by after the first third, however short the run: in three minutes 1.5 and 2.3 were seen, and 5.7 on
+a machine that was busy with other tests, where the allocator's pools were filled later."""
 MOST_FILES_PER_HOUR = 10.0
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}
 STREAM = {**HELLO, "stream": True, "mock": {"interval_ms": 10}}

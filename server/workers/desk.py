@@ -96,9 +96,12 @@ class Desk:
 
     # -- places -------------------------------------------------------------------------------------------------------
     def _arrive(self, number: int, caller: list[Any], body_bytes: int) -> Coroutine[Any, Any, None] | None:
-        office = self._office
-        visit = self._visits[number] = office.admission.arrive(office.caller(*caller), body_bytes)
-        return self._lease(number, visit) if is_leased(visit.caller, office.settings) else None
+        visit = self._visit(number, caller, body_bytes)
+        return self._lease(number, visit) if is_leased(visit.caller, self._office.settings) else None
+
+    def _visit(self, number: int, caller: list[Any], body_bytes: int) -> Visit:
+        visit = self._visits[number] = self._office.admission.arrive(self._office.caller(*caller), body_bytes)
+        return visit
 
     async def _lease(self, number: int, visit: Visit) -> None:
         try:
@@ -109,7 +112,7 @@ class Desk:
 
     def _come(self, number: int, caller: list[Any], body_bytes: int) -> None:
         try:
-            self._visits[number] = self._office.admission.arrive(self._office.caller(*caller), body_bytes)
+            self._visit(number, caller, body_bytes)
         except GatewayError as failure:
             self._refused[number] = failure
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from deploy.helm.tiers import ROWS, key, words
+from server.engines.profiles import TOOL_PARSER
 from server.settings import Settings, unknown_variables
 from tests.deploy.conftest import ROOT
 
@@ -169,7 +171,8 @@ def test_an_engine_is_started_as_the_gateway_would_start_it(name: str) -> None:
     assert ours.pop("--port") == ["8000"]
     assert ours.pop("--shutdown-timeout") == ["45"]
     assert table.pop("--shutdown-timeout") == ["0"]
-    del table["--tool-parser-plugin"]  # a file of ours, which vLLM's own image does not hold
+    assert ours.pop("--tool-parser-plugin") == ["/opt/qwenvl/tool_parser.py"]
+    assert table.pop("--tool-parser-plugin") == [str(TOOL_PARSER)]
     for flag in ("--media-io-kwargs", "--mm-processor-kwargs", "--limit-mm-per-prompt", "--structured-outputs-config"):
         assert json.loads(ours.pop(flag)[0]) == json.loads(table.pop(flag)[0])
     assert ours == table
@@ -290,8 +293,24 @@ def test_anyone_may_call_only_where_the_operator_says_so() -> None:
 def test_an_engine_is_judged_by_its_steps(kind: str) -> None:
     spec = manifests("l4-3b", "StatefulSet")[0]["spec"]["template"]["spec"]
     assert "/opt/qwenvl/heartbeat.py" in container(spec)[kind]["exec"]["command"]
-    script = manifests("l4-3b", "ConfigMap")[0]["data"]["heartbeat.py"]
-    assert script.strip() == (ROOT / "deploy/image/heartbeat.py").read_text().strip()
+
+
+@pytest.mark.parametrize("source", [ROOT / "deploy/image/heartbeat.py", TOOL_PARSER], ids=lambda source: source.name)
+def test_an_engine_is_brought_the_files_that_vllms_image_lacks(source: Path) -> None:
+    spec = manifests("l4-3b", "StatefulSet")[0]["spec"]["template"]["spec"]
+    mounts = {each["mountPath"]: each for each in container(spec)["volumeMounts"]}
+    assert mounts["/opt/qwenvl"]["readOnly"]
+    volume = next(each for each in spec["volumes"] if each["name"] == mounts["/opt/qwenvl"]["name"])
+    brought = next(
+        each for each in manifests("l4-3b", "ConfigMap") if each["metadata"]["name"] == volume["configMap"]["name"]
+    )
+    assert brought["data"][source.name].strip() == source.read_text().strip()
+
+
+def test_engines_roll_when_a_file_that_they_are_brought_changes() -> None:
+    found = manifests("l4-3b", "StatefulSet")[0]["spec"]["template"]["metadata"]["annotations"]["checksum/files"]
+    texts = [file.read_bytes() for file in (ROOT / "deploy/image/heartbeat.py", TOOL_PARSER)]
+    assert found == sha256(b"".join(texts)).hexdigest()
 
 
 def test_the_gateway_is_scaled_by_its_own_gauge() -> None:

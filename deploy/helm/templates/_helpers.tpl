@@ -40,6 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   "--enable-prompt-tokens-details"
   "--enable-request-id-headers"
   "--enable-auto-tool-choice" "--tool-call-parser" "hermes"
+  "--tool-parser-plugin" "/opt/qwenvl/tool_parser.py"
   "--media-io-kwargs" (toJson (dict "video" (dict "fps" $shown.videoFps "num_frames" (int $shown.videoMaxFrames))))
   "--mm-processor-kwargs" (toJson (dict "images_kwargs" $image "videos_kwargs" $video))
   "--limit-mm-per-prompt" (toJson (dict "image" (int $shown.maxImages) "video" (int $shown.maxVideos)))

@@ -160,6 +160,7 @@ def create_app(
     api.state.media = media
     api.state.idempotency = idempotency
     api.state.gate = gate
+    metrics.begin(CHAT_SCOPES, [task.path for task in TASKS])
     metrics.ENGINE_READY.read = lambda: (((engine.url,), engine.ready) for engine in pool.engines)
     metrics.ENGINE_IN_FLIGHT.read = lambda: (((engine.url,), engine.in_flight) for engine in pool.engines)
     metrics.ENGINE_STATE.read = lambda: (((engine.url, engine.state), 1) for engine in pool.engines)

@@ -2,6 +2,9 @@
 
 Written by the event loop alone, so they need no locks: prometheus_client's own cost 5 us a request here, these 1. Its
 library still writes the exposition.
+
+A counter is shown at 0 for the label values that are known beforehand: Prometheus sees no increase in a series that
+begins at 1, and would miss the first failure of each kind. Those of `qvl_warnings` and of callers begin when they come.
 """
 
 from bisect import bisect_left
@@ -15,21 +18,32 @@ REGISTRY = CollectorRegistry()
 
 
 class Counter(Collector):
-    """A count for each combination of label values.
+    """A count for each combination of label values; `known` are the values of a single label that begin at 0.
 
-    >>> count = Counter("doctest_things", "Things.", ["kind"], CollectorRegistry())
+    >>> count = Counter("doctest_things", "Things.", ["kind"], CollectorRegistry(), known=("a", "b"))
     >>> count.add(("a",), 2); count.values
-    {('a',): 2}
+    {('a',): 2, ('b',): 0}
     """
 
-    def __init__(self, name: str, help_text: str, labels: list[str], registry: CollectorRegistry = REGISTRY) -> None:
-        self.values: dict[tuple[str, ...], float] = {}
+    def __init__(
+        self,
+        name: str,
+        help_text: str,
+        labels: list[str],
+        registry: CollectorRegistry = REGISTRY,
+        known: Iterable[str] = (),
+    ) -> None:
+        self.values: dict[tuple[str, ...], float] = {(value,): 0 for value in known} if labels else {(): 0}
         self._described = (name, help_text, labels)
         registry.register(self)
 
     def add(self, labels: tuple[str, ...] = (), amount: float = 1) -> None:
         """Count `amount` more."""
         self.values[labels] = self.values.get(labels, 0) + amount
+
+    def begin(self, labels: tuple[str, ...]) -> None:
+        """Show it, at 0 while nothing was counted."""
+        self.values.setdefault(labels, 0)
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
@@ -158,21 +172,59 @@ WAITING = Gauge("qvl_requests_waiting", "Requests waiting for a place.", [])
 PLACES = Gauge("qvl_places", "Places that requests take, and those there are.", ["kind"])
 BODY_BYTES = Gauge("qvl_request_body_bytes", "Bytes of the bodies of requests under way or waiting.", [])
 QUEUE_S = Histogram("qvl_queue_seconds", "Waits for a place, of those that had to.", "priority", SECONDS)
-REFUSED = Counter("qvl_refused", "Requests turned away for want of room or share, by what was wanting.", ["reason"])
+REFUSED = Counter(
+    "qvl_refused",
+    "Requests turned away for want of room or share, by what was wanting.",
+    ["reason"],
+    known=("requests", "tokens", "concurrent", "share", "full", "bytes", "limit store"),
+)
 ENGINE_READY = Gauge("qvl_engine_ready", "1 when the engine takes requests.", ["engine"])
 ENGINE_IN_FLIGHT = Gauge("qvl_engine_requests_in_flight", "Our requests that the engine has not finished.", ["engine"])
 ENGINE_STATE = Gauge("qvl_engine_state", "1 for the state that the engine is in.", ["engine", "state"])
-EJECTIONS = Counter("qvl_engine_ejections", "Engines that stopped to be ready, by what they then were.", ["state"])
-RETRIES = Counter("qvl_engine_retries", "Requests asked of another engine, by the first one's failure.", ["code"])
-CUT = Counter("qvl_streams_cut", "Streams that their engine broke off, and what became of them.", ["outcome"])
+EJECTIONS = Counter(
+    "qvl_engine_ejections",
+    "Engines that stopped to be ready, by what they then were.",
+    ["state"],
+    known=("down", "stuck", "leaving"),
+)
+RETRIES = Counter(
+    "qvl_engine_retries",
+    "Requests asked of another engine, by the first one's failure.",
+    ["code"],
+    known=("engine_unavailable", "engine_failed", "overloaded"),
+)
+CUT = Counter(
+    "qvl_streams_cut",
+    "Streams that their engine broke off, and what became of them.",
+    ["outcome"],
+    known=("resumed", "ended"),
+)
 AFFINITY = Counter(
     "qvl_affinity",
     "Requests with pictures: sent to the engine that holds them, new to all, or sent elsewhere for its load.",
     ["outcome"],
+    known=("hit", "new", "overloaded"),
 )
 
 WORKERS = Gauge("qvl_workers", "Workers that take connections, where there are several.", [])
 WORKER_DEATHS = Counter("qvl_worker_deaths", "Workers that ended unasked.", [])
+
+
+WATCHED = ("200", "400", "429", "499", "500", "502", "503", "504")
+"""Statuses that begin at 0 on every path; the alerts name the rates of these."""
+
+
+def begin(chats: Iterable[str], tasks: Iterable[str]) -> None:
+    """Shows the counters of these paths, at 0."""
+    chats, tasks = tuple(chats), tuple(tasks)
+    for path in chats + tasks:
+        for status in WATCHED:
+            REQUESTS.begin((path, status))
+        VISUAL_TOKENS.begin((path,))
+    for path in chats:
+        STRIPPED.begin((path,))
+    for path in tasks:
+        LOOPS.begin((path,))
 
 
 def exposition() -> bytes:

@@ -55,11 +55,11 @@ HEADS = {
 }
 LONGEST_CLIP_S = 62
 """What the gateway shows in one question: longer clips come in windows of 60 s."""
-CLIP_SHARE = 0.42
+CLIP_SHARE = 0.45
 """Of the steps that are not about pages or screens."""
 PAPERS_FROM = 0.6
 """How far training is when pages and screens come in."""
-PAGE_SHARE, SCREEN_SHARE = 0.25, 0.25
+PAGE_SHARE, SCREEN_SHARE = 0.18, 0.22
 PAGES, SCREENS, QUICK_SCREENS = 6, 6, 16
 """Of a worker's batch; quick ones do without the page that tells of the tool, which is longer than all the rest."""
 LETTER_WEIGHT, WORD_WEIGHT, FIELD_WEIGHT = 3.0, 2.0, 2.0

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import yaml
 
+from deploy.grafana.draw import filled
 from tests.conftest import until
 from tests.deploy.conftest import ROOT
 
@@ -30,10 +31,7 @@ def panels() -> dict[str, list[str]]:
     dashboard = json.loads((ROOT / "deploy/grafana/dashboards/qwenvl.json").read_text())
     found = {}
     for panel in dashboard["panels"]:
-        queries = [target["expr"] for target in panel.get("targets", [])]
-        for name, value in {"$gateway": ".*", "$engine": ".*", "$__rate_interval": "8s"}.items():
-            queries = [query.replace(name, value) for query in queries]
-        if queries:
+        if queries := [filled(target["expr"], 8) for target in panel.get("targets", [])]:
             found[panel["title"]] = queries
     return found
 

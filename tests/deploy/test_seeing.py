@@ -12,6 +12,8 @@ import pytest
 
 import server.app  # noqa: F401  # every metric is registered
 from benchmarks.overhead.mock import Mock
+from deploy.grafana.draw import History, drawn
+from deploy.grafana.make import dashboard
 from server.__main__ import RED_DISC
 from server.seeing.metrics import REGISTRY
 from tests.conftest import ASK, until
@@ -123,6 +125,29 @@ async def test_a_real_prometheus_answers_every_query_about_the_gateway(
         except TimeoutError:
             pytest.fail(f"no data for {await prometheus.unanswered(everyday)}")
         assert (await prometheus.unanswered(of_gateway)).keys() <= {*SELDOM}  # none of them is an error
+
+
+async def test_the_dashboard_is_drawn_from_what_prometheus_holds(
+    mock: Mock, gateway: str, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    async with (
+        running_prometheus(tmp_path, unused_tcp_port, {"gateway": gateway}) as prometheus,
+        httpx2.AsyncClient(base_url=gateway) as client,
+    ):
+
+        async def is_counted() -> bool:
+            await client.post("/v1/chat/completions", json=ASK)
+            await asyncio.sleep(0.2)
+            return bool(await prometheus.ask("rate(qvl_requests_total[8s]) > 0"))
+
+        await until(is_counted, timeout_s=20)
+        with History(prometheus.url, span_s=20, interval_s=8) as history:
+            figure = await asyncio.to_thread(drawn, dashboard(), history)
+    shown = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert shown.keys() == {*panels()}
+    peaks = {line.get_label(): max(line.get_ydata(), default=0) for line in shown["Requests"].lines}
+    assert peaks["/v1/chat/completions"] > 0 == peaks["/v1/detect"]
+    assert [text.get_text() for text in shown["Steps a second"].texts] == ["no data"]  # no vLLM is scraped
 
 
 async def test_an_engine_that_goes_is_an_alert(mock: Mock, gateway: str, tmp_path: Path, unused_tcp_port: int) -> None:

@@ -29,8 +29,8 @@ pytestmark = [
     ),
 ]
 
-SAMPLE = Sizes(pictures=40, clips=8, long_clips=1, pages=0, screens=0)
-KINDS = ("detect", "absent", "count", "ground", "relate", "events", "long-events")
+SAMPLE = Sizes(pictures=40, clips=8, long_clips=1, pages=8, screens=10)
+KINDS = ("detect", "absent", "count", "ground", "relate", "events", "long-events", "page", "extract", "act")
 SMALL: dict[str, Sizes] = {
     "detect": Sizes(pictures=16, clips=0, long_clips=0, pages=0, screens=0),
     "events": Sizes(pictures=0, clips=4, long_clips=0, pages=0, screens=0),

@@ -41,7 +41,7 @@ GOAL = {
     "questions that failed": Limit(0, is_least=False),
 }
 # What demo/checkpoint keeps over the small sample of a run in CI: a fifth to a third below what it reaches over GOAL's
-# larger one, because of so few pictures each is a large share. These say when the server or the checkpoint gets worse;
+# larger one, because each of so few pictures is a large share. These say when the server or the checkpoint gets worse;
 # a better checkpoint raises them.
 CI = {
     "detect mAP@0.5": Limit(0.85),
